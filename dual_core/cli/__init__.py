@@ -1,0 +1,1 @@
+"""The command line ``dual``: one thin module a command."""

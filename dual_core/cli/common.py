@@ -1,0 +1,301 @@
+"""What all commands share: the parser, options from a file, logging, progress, dumped options.
+
+Standard library only at import, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, NoReturn, Union
+
+from dual_core import __version__
+from dual_core.errors import DualError
+
+logger = logging.getLogger(__name__)
+
+# Options of the program and not of the work: neither dumped nor read from a file.
+PROGRAM_OPTIONS = ("command", "config", "debug", "verbose", "quiet", "help", "version")
+LOG_INTERVAL_S = 30.0
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose errors are `DualError`, one line each."""
+
+    def error(self, message: str) -> NoReturn:
+        raise DualError(f"{message}; see '{self.prog} --help'")
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the example and names the defaults that mean something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        silent = action.default in (None, False, True, argparse.SUPPRESS, [], "")
+        if silent or "%(default)" in text or not action.option_strings:
+            return text
+        return f"{text} (default: %(default)s)"
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, nested: bool = False) -> None:
+    """Add the options that every command has, in a help group of their own.
+
+    For a ``nested`` parser (a command of a command) the defaults are left to the outer one.
+    """
+
+    def default(value: Any) -> Any:
+        return argparse.SUPPRESS if nested else value
+
+    group = parser.add_argument_group("program")
+    group.add_argument(
+        "--config",
+        metavar="YAML",
+        default=default(None),
+        help="take options from this file; the command line wins",
+    )
+    group.add_argument(
+        "-v", "--verbose", action="store_true", default=default(False), help="say more"
+    )
+    group.add_argument(
+        "-q", "--quiet", action="store_true", default=default(False), help="warnings only"
+    )
+    group.add_argument(
+        "--debug",
+        action="store_true",
+        default=default(False),
+        help="show the traceback of an error",
+    )
+
+
+def add_device_argument(group: argparse._ActionsContainer) -> None:
+    """Add ``--device``."""
+    group.add_argument(
+        "--device",
+        default="auto",
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:N; auto takes the first CUDA device or else the CPU",
+    )
+
+
+def positive_int(text: str) -> int:
+    """Argument type: an integer of at least 1."""
+    return _number(text, int, lambda v: v >= 1, "a whole number of at least 1")
+
+
+def non_negative_int(text: str) -> int:
+    """Argument type: an integer of at least 0."""
+    return _number(text, int, lambda v: v >= 0, "a whole number of at least 0")
+
+
+def positive_float(text: str) -> float:
+    """Argument type: a finite number above 0."""
+    return _number(text, float, lambda v: 0 < v < float("inf"), "a number above 0")
+
+
+def fraction(text: str) -> float:
+    """Argument type: a number in 0..1."""
+    return _number(text, float, lambda v: 0 <= v <= 1, "a number from 0 to 1")
+
+
+def _number(text: str, kind: Callable[[str], Any], valid: Callable[[Any], bool], what: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not valid(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not {what}")
+    return value
+
+
+def read_config(path: Union[str, Path]) -> Dict[str, Any]:
+    """The options of a YAML file, ``-`` in their names turned to ``_``.
+
+    Raises
+    ------
+    DualError
+        If the file cannot be read or is not a mapping of names to values.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise DualError(f"config {path}: cannot be read ({reason}); check the path") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where is not None else ""
+        raise DualError(f"config {path}: not valid YAML{line}; mend the file") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise DualError(f"config {path}: not a mapping; write one 'option: value' a line")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def apply_config(
+    parser: argparse.ArgumentParser, options: Dict[str, Any], path: Union[str, Path]
+) -> None:
+    """Make options from a file the defaults of a parser, so that the command line wins.
+
+    Raises
+    ------
+    DualError
+        For an unknown option or a value that the option refuses.
+    """
+    actions: Dict[str, List[argparse.Action]] = {}
+    for action in _actions(parser):
+        if action.dest not in PROGRAM_OPTIONS:
+            actions.setdefault(action.dest, []).append(action)
+    for name, value in options.items():
+        if name not in actions:
+            raise DualError(
+                f"config {path}: option '{name}' is unknown; see '{parser.prog} --help'"
+            )
+        if value is None:
+            continue
+        for action in actions[name]:
+            try:
+                action.default = _convert(action, value)
+            except (argparse.ArgumentTypeError, ValueError, TypeError) as error:
+                raise DualError(f"config {path}: option '{name}': {error}") from error
+            action.required = False
+            if not action.option_strings:
+                action.nargs = "*" if action.nargs in ("+", "*") else "?"
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for nested in set(action.choices.values()):
+                yield from _actions(nested)
+        else:
+            yield action
+
+
+def _convert(action: argparse.Action, value: Any) -> Any:
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise ValueError(f"'{value}' is not true or false")
+        return value
+    many = action.nargs not in (None, "?") or isinstance(action, argparse._AppendAction)
+    if not many:
+        return _convert_one(action, value)
+    values = value if isinstance(value, list) else [value]
+    if isinstance(action.nargs, int) and len(values) != action.nargs:
+        raise ValueError(f"needs {action.nargs} values, not {len(values)}")
+    return [_convert_one(action, item) for item in values]
+
+
+def _convert_one(action: argparse.Action, value: Any) -> Any:
+    if isinstance(value, (list, dict, bool)):
+        raise ValueError(f"'{value}' is not a single value")
+    kind = action.type
+    result = kind(str(value)) if callable(kind) else str(value)
+    if action.choices is not None and result not in action.choices:
+        raise ValueError(f"'{value}' is not one of {', '.join(map(str, action.choices))}")
+    return result
+
+
+def dump_options(args: argparse.Namespace, path: Union[str, Path]) -> None:
+    """Write the effective options as YAML that ``--config`` reads again; atomically.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        As `main` hands it to a command.
+    path : path
+        Where to; its folder is made if need be.
+    """
+    import yaml
+
+    options = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(args).items()
+        if name not in PROGRAM_OPTIONS and not callable(value)
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    command = getattr(args, "command", None) or "?"
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(f"# dual {command} {__version__}\n")
+            yaml.safe_dump(options, file, sort_keys=False)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
+    """Log to stderr: plain lines, warnings and errors with their level in front."""
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("dual_core").setLevel(level)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.levelno >= logging.WARNING:
+            return f"{record.levelname.lower()}: {text}"
+        return text
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, unit: str = "tile") -> Iterator[Callable[[int, int], None]]:
+    """Yield ``report(done, total)``: a bar on a terminal, now and then a log line otherwise.
+
+    A ``done`` that falls (work begun anew) starts the bar anew.
+    """
+    if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
+        with _terminal_bar(label, unit) as report:
+            yield report
+    else:
+        yield _line_reporter(label, unit)
+
+
+@contextlib.contextmanager
+def _terminal_bar(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    with logging_redirect_tqdm(), tqdm(desc=label, unit=unit, total=0) as bar:
+
+        def report(done: int, total: int) -> None:
+            if done < bar.n:
+                bar.reset()
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report
+
+
+def _line_reporter(label: str, unit: str) -> Callable[[int, int], None]:
+    started = last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if 0 < done < total and now - last >= LOG_INTERVAL_S:
+            last = now
+            left = (now - started) / done * (total - done)
+            logger.info("%s: %d of %d %ss, %.0f s left", label, done, total, unit, left)
+
+    return report
+
+
+def one_line(text: object) -> str:
+    """Any message on one line."""
+    return " ".join(str(text).split())
+

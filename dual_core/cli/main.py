@@ -1,0 +1,189 @@
+"""The entry point ``dual``: finds the command, reads its options, turns errors into one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from types import FrameType, ModuleType
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from dual_core import __version__
+from dual_core.cli.common import (
+    CommandParser,
+    HelpFormatter,
+    add_common_arguments,
+    apply_config,
+    one_line,
+    read_config,
+    set_up_logging,
+)
+from dual_core.errors import DualError
+
+# name -> (module, one line for the help). A module is imported only when its command is called.
+COMMANDS: Dict[str, Tuple[str, str]] = {
+    "train": ("dual_core.cli.train", "train a model on tomograms and grand models"),
+    "denoise": ("dual_core.cli.denoise", "denoise tomograms with a trained model"),
+    "info": ("dual_core.cli.info", "what a model file or a volume says about itself"),
+    "evaluate": ("dual_core.cli.evaluate", "score volumes against a truth"),
+    "demo": ("dual_core.cli.demo", "everything on a small synthetic cell, with pictures"),
+    "pack": ("dual_core.cli.pack", "make a grand model by packing molecules"),
+    "project": ("dual_core.cli.project", "simulate a tomogram from a grand model"),
+}
+
+EPILOG = "'dual COMMAND --help' shows the options of a command and an example."
+_PROGRAM_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--debug")
+_TERMINATED = 128 + signal.SIGTERM
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run a command and return its exit status.
+
+    0 is success, 2 a mistake that the user can mend (one line on stderr says how), 130 an
+    interrupt; other values are the command's own or an error of the program itself (1).
+    """
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in argv
+    previous = _on_termination()
+    try:
+        return _run(argv)
+    except DualError as error:
+        if debug:
+            raise
+        return _fail(one_line(error))
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("dual: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of the output has gone; keep the interpreter from complaining at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        if debug:
+            raise
+        return _fail("out of memory; use smaller tiles or patches, or a machine with more memory")
+    except OSError as error:
+        if debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror or one_line(error)}{where}; check path, rights and space")
+    except ModuleNotFoundError as error:
+        if debug or str(error.name).startswith("dual_core"):
+            raise
+        mend = "pip install 'scipion-em-dual[core]'"
+        return _fail(f"the Python package '{error.name}' is missing; {mend}")
+    except Exception as error:  # the last resort; a bug must not look like a user's mistake
+        if debug:
+            raise
+        kind = type(error).__name__
+        _fail(f"unexpected {kind}: {one_line(error)}; run again with --debug and report it")
+        return 1
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _run(argv: List[str]) -> int:
+    leading = []
+    while argv and argv[0] in _PROGRAM_FLAGS:
+        leading.append(argv.pop(0))
+    if not argv or argv[0] in ("-h", "--help"):
+        _overview().print_help()
+        return 0
+    if argv[0] == "--version":
+        print(f"dual {__version__}")
+        return 0
+    name = argv[0]
+    if name not in COMMANDS:
+        kind = "option" if name.startswith("-") else "command"
+        raise DualError(f"there is no {kind} '{name}'; see 'dual --help'")
+    module = _load(name)
+    parser = build_parser(name, module)
+    rest = leading + argv[1:]
+    config = _config_path(rest)
+    if config is not None:
+        apply_config(parser, read_config(config), config)
+    args = parser.parse_args(rest)
+    args.command = name
+    set_up_logging(args.verbose, args.quiet)
+    return int(module.run(args))
+
+
+def build_parser(name: str, module: ModuleType) -> CommandParser:
+    """The parser of one command: its own options, the common ones, its example at the end.
+
+    Parameters
+    ----------
+    name : str
+        Name of the command.
+    module : module
+        With ``EXAMPLE`` and ``add_arguments(parser)``.
+    """
+    description = (module.__doc__ or COMMANDS[name][1]).strip()
+    parser = CommandParser(
+        prog=f"dual {name}",
+        description=description,
+        epilog="example:\n" + "\n".join("  " + e for e in module.EXAMPLE.strip().splitlines()),
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    add_common_arguments(parser)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for nested in set(action.choices.values()):
+                nested.formatter_class = HelpFormatter
+                add_common_arguments(nested, nested=True)
+    return parser
+
+
+def _overview() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    parser = CommandParser(
+        prog="dual",
+        usage="dual [--help] [--version] COMMAND ...",
+        description="Denoising and simulation of cryo-electron tomograms, learned from them.\n\n"
+        "commands:\n" + "\n".join(lines),
+        epilog=EPILOG,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    return parser
+
+
+def _load(name: str) -> ModuleType:
+    path = COMMANDS[name][0]
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name == path:
+            raise DualError(f"the command '{name}' is not in this version of dual") from error
+        raise
+
+
+def _config_path(argv: List[str]) -> Optional[str]:
+    finder = CommandParser(prog="dual", add_help=False, allow_abbrev=False)
+    finder.add_argument("--config")
+    return finder.parse_known_args(argv)[0].config
+
+
+def _on_termination():  # type: ignore[no-untyped-def]
+    """Make SIGTERM unwind the stack, so that temporary files go; the handler before, if any."""
+
+    def stop(number: int, frame: Optional[FrameType]) -> None:
+        raise SystemExit(_TERMINATED)
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread
+        return None
+
+
+def _fail(message: str) -> int:
+    print(f"dual: error: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,1 @@
+"""Judging a result: metrics against a truth, classical baselines and figures."""

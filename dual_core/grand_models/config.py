@@ -1,0 +1,117 @@
+"""The settings of a packing, checked when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Optional, Tuple
+
+import numpy as np
+
+from dual_core.errors import DualError
+from dual_core.grand_models.density import resolution_sigma_A
+from dual_core.grand_models.molecule_list import check_names
+from dual_core.grand_models.molecules import MoleculeSpec
+
+DEFAULT_OCCUPANCY = 0.08
+OTHER_CLASSES = ("membrane", "gold", "microtubule", "actin")
+_MAX_CLASSES = int(np.iinfo(np.int8).max)
+
+
+@dataclass(frozen=True)
+class PackConfig:
+    """Settings of a packing.
+
+    Attributes
+    ----------
+    molecules : tuple of MoleculeSpec
+        Class numbers follow the order, from 1; membrane, gold, microtubule and actin come after
+        the last.
+    shape : tuple of int
+        ``(z, y, x)`` of the grand model.
+    voxel_size_A : float
+    resolution_A : float, optional
+        Two voxels by default.
+    number : int, optional
+        Copies of every molecule that names none itself.
+    occupancy : float, optional
+        Part of the sample's voxels that molecules fill, by relative abundance; 0.08 where
+        neither it nor any number of copies is given.
+    thickness_nm : float, optional
+        Of the sample, in the middle of z; the whole volume by default.
+    vesicles : int
+    vesicle_radius_nm : tuple of float
+        Smallest and largest.
+    gold : int
+    gold_diameter_nm : float
+    microtubules, actin : int
+    gap_A : float
+        Free distance kept around every molecule.
+    best_effort : bool
+        Be content with what could be placed.
+    seed : int
+    """
+
+    molecules: Tuple[MoleculeSpec, ...]
+    shape: Tuple[int, int, int] = (128, 256, 256)
+    voxel_size_A: float = 10.0
+    resolution_A: Optional[float] = None
+    number: Optional[int] = None
+    occupancy: Optional[float] = None
+    thickness_nm: Optional[float] = None
+    vesicles: int = 0
+    vesicle_radius_nm: Tuple[float, float] = (20.0, 35.0)
+    gold: int = 0
+    gold_diameter_nm: float = 10.0
+    microtubules: int = 0
+    actin: int = 0
+    gap_A: float = 0.0
+    best_effort: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_names(self.molecules)
+        if len(self.molecules) + len(OTHER_CLASSES) > _MAX_CLASSES:
+            raise DualError(f"{len(self.molecules)} classes of molecules are more than the class "
+                            f"mask can number; give at most {_MAX_CLASSES - len(OTHER_CLASSES)}")
+        if self.occupancy is not None and not 0.0 < self.occupancy < 1.0:
+            raise DualError(f"occupancy {self.occupancy:g} is not between 0 and 1; 0.05 is "
+                            "dilute, 0.2 is crowded")
+        if self.number is not None and self.occupancy is not None:
+            raise DualError("give a number of copies or an occupancy, not both (copies in a YAML "
+                            "list of molecules go with either)")
+        if min(self.shape) < 8 or not self.voxel_size_A > 0.0:
+            raise DualError("a grand model needs sides of at least 8 voxels and a voxel size > 0")
+        if self.resolution_A is not None and self.resolution_A < 2.0 * self.voxel_size_A:
+            raise DualError(f"resolution {self.resolution_A:g} A does not fit voxels of "
+                            f"{self.voxel_size_A:g} A; give at least {2 * self.voxel_size_A:g} A")
+        depth_nm = 0.1 * self.shape[0] * self.voxel_size_A
+        if self.thickness_nm is not None and not 0.0 < self.thickness_nm <= depth_nm:
+            raise DualError(f"a sample of {self.thickness_nm:g} nm does not fit the volume's "
+                            f"depth of {depth_nm:g} nm; give less --thickness or a larger --shape")
+        low, high = self.vesicle_radius_nm
+        if not 6.0 <= low <= high:
+            raise DualError(f"vesicle radius {low:g} to {high:g} nm: give the smaller one first, "
+                            "at least 6 nm")
+        if any(spec.membrane_bound for spec in self.molecules) and self.vesicles == 0:
+            raise DualError("a molecule is to be bound to a membrane and there is none; "
+                            "give --vesicles")
+
+    @property
+    def slab(self) -> Tuple[int, int]:
+        """First and one past the last section of the sample."""
+        if self.thickness_nm is None:
+            return 0, self.shape[0]
+        sections = max(1, int(round(10.0 * self.thickness_nm / self.voxel_size_A)))
+        first = (self.shape[0] - sections) // 2
+        return first, first + sections
+
+    @property
+    def sigma_A(self) -> float:
+        """Gaussian blur of the resolution."""
+        return resolution_sigma_A(self.resolution_A or 2.0 * self.voxel_size_A)
+
+    @property
+    def classes(self) -> Dict[str, int]:
+        """Class numbers by name."""
+        names = [spec.name for spec in self.molecules] + list(OTHER_CLASSES)
+        return {name: number for number, name in enumerate(names, start=1)}

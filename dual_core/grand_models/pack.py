@@ -1,0 +1,212 @@
+"""Packing whole grand models and writing them with masks, particle lists and a record."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+import yaml
+
+from dual_core import __version__
+from dual_core.errors import DualError
+from dual_core.grand_models.canvas import Canvas
+from dual_core.grand_models.config import DEFAULT_OCCUPANCY, OTHER_CLASSES, PackConfig
+from dual_core.grand_models.fiducials import place_gold
+from dual_core.grand_models.filaments import ACTIN, MICROTUBULE, place_filaments
+from dual_core.grand_models.labels import write_csv, write_star, write_text
+from dual_core.grand_models.membranes import place_vesicles, surface_sites
+from dual_core.grand_models.molecules import Molecule, load_molecule
+from dual_core.grand_models.orientations import CONVENTION
+from dual_core.grand_models.packing import Packer, Rotator, check_fit
+from dual_core.volumes import write_volume
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["GrandModel", "PackConfig", "load_molecules", "pack", "pack_grand_model",
+           "write_grand_model"]
+
+# Places on membranes tried for one membrane-bound molecule.
+_SITES = 60
+
+
+@dataclass(frozen=True)
+class GrandModel:
+    """A packed grand model.
+
+    Attributes
+    ----------
+    canvas : Canvas
+        Density, masks and particles.
+    occupancy : float
+        Part of the sample's voxels that molecules fill.
+    """
+
+    canvas: Canvas
+    occupancy: float
+
+
+def load_molecules(config: PackConfig) -> List[Molecule]:
+    """Load the molecules of a configuration.
+
+    Raises
+    ------
+    DualError
+        For files that are missing or broken.
+    """
+    resolution_A = config.resolution_A or 2.0 * config.voxel_size_A
+    return [load_molecule(spec, config.voxel_size_A, resolution_A) for spec in config.molecules]
+
+
+def pack_grand_model(config: PackConfig, molecules: Sequence[Molecule],
+                     index: int = 0) -> GrandModel:
+    """Pack one grand model; the same configuration and index give the same bytes.
+
+    Vesicles come first, then filaments, gold, membrane-bound molecules, molecules with a given
+    number of copies, and molecules up to the occupancy.
+
+    Parameters
+    ----------
+    config : PackConfig
+    molecules : sequence of Molecule
+        From `load_molecules`.
+    index : int
+        Number of the grand model: each is packed anew.
+
+    Raises
+    ------
+    DualError
+        If something does not fit.
+    """
+    canvas = Canvas(config.shape, config.voxel_size_A, config.slab)
+    for molecule in molecules:
+        check_fit(molecule, canvas)
+    rng = np.random.default_rng([config.seed, index])
+    classes, sigma_A = config.classes, config.sigma_A
+    vesicles = place_vesicles(canvas, config.vesicles, config.vesicle_radius_nm, sigma_A,
+                              classes["membrane"], rng)
+    place_filaments(canvas, MICROTUBULE, config.microtubules, sigma_A, classes["microtubule"], rng)
+    place_filaments(canvas, ACTIN, config.actin, sigma_A, classes["actin"], rng)
+    place_gold(canvas, config.gold, config.gold_diameter_nm, sigma_A, classes["gold"], rng)
+    rotators = [Rotator(molecule, config.voxel_size_A, config.gap_A) for molecule in molecules]
+    packer = Packer(canvas, rotators, rng)
+    copies, bound, abundances = _plan(config)
+    for one, number in bound.items():
+        for done in range(number):
+            sites = surface_sites(vesicles, config.voxel_size_A, _SITES, rng)
+            if packer.place_bound(one, sites):
+                continue
+            problem = (f"only {done} of {number} copies of {molecules[one].name} found a place "
+                       "on a membrane; place fewer copies or more vesicles")
+            if not config.best_effort:
+                raise DualError(problem + " (or allow less with --best-effort)")
+            logger.warning("%s", problem)
+            break
+    packer.place_copies(copies, config.best_effort)
+    if abundances:
+        packer.fill(config.occupancy or DEFAULT_OCCUPANCY, abundances, config.best_effort)
+    return GrandModel(canvas, packer.occupancy)
+
+
+def _plan(config: PackConfig) -> Tuple[Dict[int, int], Dict[int, int], Dict[int, float]]:
+    """Copies of free and of membrane-bound molecules, and abundances of the rest, by index."""
+    copies: Dict[int, int] = {}
+    bound: Dict[int, int] = {}
+    abundances: Dict[int, float] = {}
+    given = config.number is not None
+    for index, spec in enumerate(config.molecules):
+        number = config.number if spec.copies is None else spec.copies
+        if spec.membrane_bound:
+            # Membranes are filled by number only: occupancy speaks of the volume.
+            bound[index] = 10 * config.vesicles if number is None else number
+        elif number is not None:
+            copies[index] = number
+        elif not given and spec.abundance > 0.0:
+            abundances[index] = spec.abundance
+    if config.occupancy is not None and not abundances:
+        raise DualError("an occupancy is asked for and every molecule has a number of copies; "
+                        "give some of them an abundance instead")
+    return copies, bound, abundances
+
+
+def write_grand_model(model: GrandModel, config: PackConfig, molecules: Sequence[Molecule],
+                      output: Path, index: int = 0) -> Dict[str, Path]:
+    """Write a grand model, its masks, particle lists and record.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        ``grand_model``, ``class_mask``, ``instance_mask`` (MRC: float32, int8, uint16), ``csv``,
+        ``star`` and ``record``.
+    """
+    canvas, size = model.canvas, config.voxel_size_A
+    paths = {"grand_model": output / f"grand_model_{index}.mrc",
+             "class_mask": output / f"class_mask_{index}.mrc",
+             "instance_mask": output / f"instance_mask_{index}.mrc",
+             "csv": output / f"particles_{index}.csv",
+             "star": output / f"particles_{index}.star",
+             "record": output / f"pack_{index}.yaml"}
+    write_volume(paths["grand_model"], canvas.density, size)
+    write_volume(paths["class_mask"], canvas.classes, size, dtype=np.int8)
+    write_volume(paths["instance_mask"], canvas.instances, size, dtype=np.uint16)
+    write_csv(paths["csv"], canvas.particles)
+    write_star(paths["star"], canvas.particles, f"grand_model_{index}", config.shape)
+    # Last of all: where a record is, the model is whole.
+    record = yaml.safe_dump(_record(model, config, molecules, index), sort_keys=False, width=100)
+    write_text(paths["record"], record)
+    return paths
+
+
+def _record(model: GrandModel, config: PackConfig, molecules: Sequence[Molecule],
+            index: int) -> Dict[str, Any]:
+    names = [particle.name for particle in model.canvas.particles]
+    return {
+        "software": f"dual_core {__version__}",
+        "grand_model": index,
+        "seed": config.seed,
+        "shape_zyx": list(config.shape),
+        "voxel_size_A": config.voxel_size_A,
+        "resolution_A": config.resolution_A or 2.0 * config.voxel_size_A,
+        "sample_sections": list(config.slab),
+        "occupancy_reached": round(model.occupancy, 5),
+        "occupancy_asked": config.occupancy,
+        "gap_A": config.gap_A,
+        "density_unit": "dalton per cubic angstrom: every molecule is mass-normalised, its voxels "
+                        "times the voxel volume sum to its mass; bright on zero",
+        "euler_angles": CONVENTION,
+        "coordinates": "voxels (z, y, x), the centre of the first voxel is 0; angstrom = voxels x "
+                       "voxel size",
+        "classes": {"background": 0, **config.classes},
+        "molecules": [{"name": one.name, "source": one.source,
+                       "mass_kDa": round(one.mass_kDa, 2), "placed": names.count(one.name),
+                       "membrane_bound": one.spec.membrane_bound} for one in molecules],
+        "placed": {name: names.count(name) for name in OTHER_CLASSES},
+        "vesicle_radius_nm": list(config.vesicle_radius_nm),
+        "gold_diameter_nm": config.gold_diameter_nm,
+    }
+
+
+def pack(config: PackConfig, output: Path, count: int = 1) -> List[Dict[str, Path]]:
+    """Pack and write `count` grand models into a folder, which is made if need be.
+
+    Returns
+    -------
+    list of dict
+        The files of every grand model, as from `write_grand_model`.
+
+    Raises
+    ------
+    DualError
+        If a molecule cannot be loaded or something does not fit.
+    """
+    molecules = load_molecules(config)
+    output.mkdir(parents=True, exist_ok=True)
+    written = []
+    for index in range(count):
+        model = pack_grand_model(config, molecules, index)
+        logger.info("grand model %d: %d objects, molecules fill %.3f of the sample", index,
+                    len(model.canvas.particles), model.occupancy)
+        written.append(write_grand_model(model, config, molecules, output, index))
+    return written

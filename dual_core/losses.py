@@ -1,0 +1,116 @@
+"""Equations 1 and 3 to 9 of the paper, made numerically safe.
+
+Every function computes in float32 whatever the autocast type of its inputs, and stays finite
+with finite gradients for perfect matches, constant patches and batches smaller than the code.
+"""
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+EPSILON = 1e-6  # inside the logarithms of equations 4 and 5, and under their square roots
+
+
+def permute_noise(mask: Tensor, order: Tensor) -> Tensor:
+    """The permutation P of equation 1: each patch's voxels in a random order.
+
+    Parameters
+    ----------
+    mask : ``(b, 1, z, y, x)``, the noise decoder's output.
+    order : same shape, independent random numbers of any distribution. The mask's values are
+        put where `order` has the same rank, which is a permutation drawn evenly.
+
+    Returns
+    -------
+    The same values, patch by patch, at random places: no structure can hide in them.
+    """
+    ranks = order.flatten(1).argsort(dim=1).argsort(dim=1)
+    return mask.flatten(1).sort(dim=1).values.gather(1, ranks).view_as(mask)
+
+
+def mean_squared_error(real: Tensor, reconstructed: Tensor) -> Tensor:
+    """Mean of the squared difference of each patch, ``(b,)``."""
+    return (real.float() - reconstructed.float()).flatten(1).square().mean(dim=1)
+
+
+def correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson's correlation of each patch with its partner, ``(b,)``; 0 for constant patches."""
+    first = first.float().flatten(1)
+    second = second.float().flatten(1)
+    first = first - first.mean(dim=1, keepdim=True)
+    second = second - second.mean(dim=1, keepdim=True)
+    covariance = (first * second).mean(dim=1)
+    # The epsilon stands under the root: the root's gradient at 0 is infinite.
+    deviations = torch.sqrt(
+        (first.square().mean(dim=1) + EPSILON) * (second.square().mean(dim=1) + EPSILON)
+    )
+    return covariance / deviations
+
+
+def reconstruction_loss(real: Tensor, reconstructed: Tensor) -> Tensor:
+    """Equation 4 (density maps) and equation 5 (tomograms), averaged over the batch.
+
+    log(||real - reconstructed||^2) + log(1 - correlation). The norm is taken per voxel, which
+    shifts the loss by a constant. The correlation is at most 1 but for rounding, hence the clamp.
+    """
+    distance = torch.log(mean_squared_error(real, reconstructed) + EPSILON)
+    mismatch = (1.0 - correlation(real, reconstructed)).clamp(min=0.0)
+    return (distance + torch.log(mismatch + EPSILON)).mean()
+
+
+def discriminator_loss(
+    real: Sequence[Tensor], fake: Sequence[Tensor], kind: str = "cross-entropy"
+) -> Tensor:
+    """Equations 6 and 7 for one discriminator: -log(1 - D(fake)) - log(D(real)).
+
+    Parameters
+    ----------
+    real, fake : logits of each branch of the discriminator.
+    kind : ``cross-entropy``, the paper's loss, computed on logits; or ``least-squares`` (LSGAN).
+    """
+    losses = []
+    for real_logits, fake_logits in zip(real, fake):
+        real_logits, fake_logits = real_logits.float(), fake_logits.float()
+        if kind == "cross-entropy":
+            loss = functional.softplus(fake_logits).mean() + functional.softplus(-real_logits).mean()
+        else:
+            loss = (real_logits - 1.0).square().mean() + fake_logits.square().mean()
+        losses.append(loss)
+    return torch.stack(losses).mean()
+
+
+def adversarial_loss(fake: Sequence[Tensor], kind: str = "cross-entropy") -> Tensor:
+    """One term of equation 8: -log(D(fake)), averaged over the discriminator's branches."""
+    losses = []
+    for logits in fake:
+        logits = logits.float()
+        if kind == "cross-entropy":
+            losses.append(functional.softplus(-logits).mean())
+        else:
+            losses.append((logits - 1.0).square().mean())
+    return torch.stack(losses).mean()
+
+
+def noise_code_loss(codes: Tensor, shrinkage: float = 0.1) -> Tensor:
+    """Equation 9: KL(N(0, I) || N(mean, covariance)) of the noise codes, divided by K.
+
+    Parameters
+    ----------
+    codes : ``(n, K)``, the codes of this batch and of as many recent ones as are at hand.
+    shrinkage : weight of the unit matrix that is blended into the covariance, so that it is
+        positive definite for n <= K and its estimate from few samples is not punished.
+    """
+    codes = codes.float()
+    count, size = codes.shape
+    mean = codes.mean(dim=0)
+    centred = codes - mean
+    covariance = centred.T @ centred / max(count - 1, 1)
+    unit = torch.eye(size, device=codes.device)
+    factor = torch.linalg.cholesky((1.0 - shrinkage) * covariance + shrinkage * unit)
+    log_determinant = 2.0 * torch.log(torch.diagonal(factor)).sum()
+    trace = torch.linalg.solve_triangular(factor, unit, upper=False).square().sum()
+    distance = torch.linalg.solve_triangular(factor, mean[:, None], upper=False).square().sum()
+    return 0.5 * (trace + distance - size + log_determinant) / size

@@ -1,0 +1,269 @@
+"""The building blocks of the six networks of figure 1.
+
+All tensors are ``(batch, 1, z, y, x)``. No layer normalises over a tile (instance or group
+normalisation): its statistics would depend on where a tile border falls, and a tiled volume
+would differ from a whole one.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+SLOPE = 0.1
+SCALE_OFFSET = -0.43  # softplus(-0.43) = 0.5: the first noise masks' deviation
+POOLED_SIDE = 4  # side of the feature map between the noise encoder's convolutions and its linear layer
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the six networks.
+
+    Attributes
+    ----------
+    channels : feature channels of both U-Nets, one entry a level.
+    stem_stride : 1, or 2 for U-Nets whose first level works at half the resolution.
+    noise_channels : channels of the noise encoder's and decoder's convolutions.
+    code_size : length K of the noise code z.
+    noise_side : side of the cube that the noise decoder draws, the training patch's side.
+    discriminator_channels : channels of a discriminator branch's layers.
+    discriminator_scales : resolutions a spatial discriminator looks at; each further one is
+        half as fine. Noise hides structure at full resolution and not at half of it.
+    spectral_norm : whether the discriminators' layers are spectrally normalised.
+    """
+
+    channels: Tuple[int, ...] = (24, 48, 96)
+    stem_stride: int = 2
+    noise_channels: Tuple[int, ...] = (8, 16, 32)
+    code_size: int = 32
+    noise_side: int = 32
+    discriminator_channels: Tuple[int, ...] = (16, 32, 64)
+    discriminator_scales: int = 1
+    spectral_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.channels) < 1 or min(self.channels) < 1:
+            raise ValueError("channels needs at least one level of at least one channel")
+        if self.noise_side % 2 ** len(self.noise_channels):
+            raise ValueError(
+                f"noise_side must be a multiple of {2 ** len(self.noise_channels)}, "
+                f"not {self.noise_side}"
+            )
+
+
+def initialise(module: nn.Module, gain: float = 1.0) -> None:
+    """Orthogonal weights and zero biases, in place (paper, Implementation details)."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv3d, nn.Linear)):
+            nn.init.orthogonal_(layer.weight, gain=gain)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(inputs, outputs, 3, padding=1),
+        nn.LeakyReLU(SLOPE),
+        nn.Conv3d(outputs, outputs, 3, padding=1),
+        nn.LeakyReLU(SLOPE),
+    )
+
+
+class UNet(nn.Module):
+    """U-Net (Ronneberger 2015) in 3D: the denoiser Dn and the structural generator Gs.
+
+    Average pooling down, trilinear up, concatenation, a 1 x 1 x 1 head. With ``stem_stride`` 2
+    the first level works at half the resolution: a strided convolution takes 4 x 4 x 4 voxels in,
+    and the head puts out the 2 x 2 x 2 voxels of each feature. Convolutions at full resolution
+    are what a U-Net spends its time on, and few channels there use a processor badly.
+
+    Parameters
+    ----------
+    channels : features of each level.
+    stem_stride : 1 or 2.
+    input_gain : where given, the output is the head's plus this factor times the input, a trained
+        scalar that starts here, and the head starts at zero. It fixes the sign of the contrast.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], stem_stride: int = 1, input_gain: Optional[float] = None
+    ) -> None:
+        super().__init__()
+        self.stem_stride = stem_stride
+        self.multiple = stem_stride * 2 ** (len(channels) - 1)
+        self.stem: nn.Module = nn.Identity()
+        previous = 1
+        if stem_stride > 1:
+            previous = channels[0]
+            self.stem = nn.Conv3d(1, previous, 2 * stem_stride, stem_stride, stem_stride // 2)
+        down: List[nn.Module] = []
+        for width in channels:
+            down.append(_double_convolution(previous, width))
+            previous = width
+        up: List[nn.Module] = []
+        for width in reversed(channels[:-1]):
+            up.append(_double_convolution(previous + width, width))
+            previous = width
+        self.down = nn.ModuleList(down)
+        self.up = nn.ModuleList(up)
+        self.head = nn.Conv3d(previous, stem_stride**3, 1)
+        initialise(self)
+        self.input_gain: Optional[nn.Parameter] = None
+        if input_gain is not None:
+            self.input_gain = nn.Parameter(torch.tensor(input_gain))
+            nn.init.zeros_(self.head.weight)
+
+    @property
+    def receptive_radius(self) -> int:
+        """Distance in voxels beyond which the input cannot change an output voxel."""
+        radius = 0
+        levels = len(self.down)
+        for level in range(levels):
+            convolutions = 2 if level == levels - 1 else 4
+            radius += convolutions * 2**level
+        # Pooling mixes 2**level voxels, trilinear interpolation reaches one coarse voxel further.
+        radius += sum(2 ** (level + 1) + 2**level for level in range(levels - 1))
+        return radius if self.stem_stride == 1 else self.stem_stride * (radius + 1) + 1
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """``(b, 1, z, y, x)`` -> ``(b, 1, z, y, x)``."""
+        skips: List[Tensor] = []
+        features = self.stem(volume)
+        for level, block in enumerate(self.down):
+            if level:
+                features = functional.avg_pool3d(features, 2)
+            features = block(features)
+            skips.append(features)
+        skips.pop()
+        for block in self.up:
+            features = functional.interpolate(
+                features, scale_factor=2, mode="trilinear", align_corners=False
+            )
+            features = block(torch.cat([features, skips.pop()], dim=1))
+        result = _depth_to_space(self.head(features), self.stem_stride)
+        return result if self.input_gain is None else result + self.input_gain * volume
+
+
+def _depth_to_space(features: Tensor, stride: int) -> Tensor:
+    """``(b, stride**3, z, y, x)`` -> ``(b, 1, stride z, stride y, stride x)``."""
+    if stride == 1:
+        return features
+    batch, _, depth, rows, columns = features.shape
+    blocks = features.view(batch, stride, stride, stride, depth, rows, columns)
+    blocks = blocks.permute(0, 4, 1, 5, 2, 6, 3)
+    return blocks.reshape(batch, 1, stride * depth, stride * rows, stride * columns)
+
+
+class NoiseEncoder(nn.Module):
+    """Noise encoder E: a tomogram's patch -> its noise code z, ``(b, K)``."""
+
+    def __init__(self, channels: Sequence[int], code_size: int) -> None:
+        super().__init__()
+        layers: List[nn.Module] = []
+        previous = 1
+        for width in channels:
+            layers += [nn.Conv3d(previous, width, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
+            previous = width
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(previous * POOLED_SIDE**3, code_size)
+        initialise(self)
+
+    def forward(self, tomogram: Tensor) -> Tensor:
+        """``(b, 1, z, y, x)`` -> ``(b, K)``; any size that the strides leave a voxel of."""
+        features = functional.adaptive_avg_pool3d(self.features(tomogram), POOLED_SIDE)
+        return self.head(features.flatten(1))
+
+
+class NoiseDecoder(nn.Module):
+    """Noise decoder Gn: a noise code -> a mask of non-structural noise, a cube.
+
+    Interpolation and convolution instead of transposed convolutions, which leave marks in the
+    spectrum (Durall 2020). The mask is brought to mean 0 and deviation 1 and then scaled by a
+    positive number that is read from the code: a decoder whose output is constant would turn
+    the simulation into a deterministic map, and this one cannot.
+    """
+
+    def __init__(self, channels: Sequence[int], code_size: int, side: int) -> None:
+        super().__init__()
+        widths = list(reversed(channels))
+        self.base_side = side // 2 ** len(widths)
+        self.widths = widths
+        self.stem = nn.Linear(code_size, widths[0] * self.base_side**3)
+        self.scale = nn.Linear(code_size, 1)
+        blocks: List[nn.Module] = []
+        for width, following in zip(widths, widths[1:] + [widths[-1]]):
+            blocks.append(nn.Conv3d(width, following, 3, padding=1))
+        self.blocks = nn.ModuleList(blocks)
+        self.head = nn.Conv3d(widths[-1], 1, 3, padding=1)
+        initialise(self)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """``(b, K)`` -> ``(b, 1, side, side, side)``."""
+        features = self.stem(code).view(-1, self.widths[0], *[self.base_side] * 3)
+        for block in self.blocks:
+            features = functional.leaky_relu(block(features), SLOPE)
+            features = functional.interpolate(features, scale_factor=2, mode="nearest")
+        mask = self.head(features).float()
+        mask = mask - mask.mean(dim=(1, 2, 3, 4), keepdim=True)
+        # The epsilon stands under the root: the root's gradient at 0 is infinite.
+        deviation = torch.sqrt(mask.square().mean(dim=(1, 2, 3, 4), keepdim=True) + 1e-6)
+        scale = functional.softplus(self.scale(code).float() + SCALE_OFFSET)
+        return mask / deviation * scale.view(-1, 1, 1, 1, 1)
+
+
+def log_power_spectrum(volume: Tensor) -> Tensor:
+    """log(|FFT|^2 + 0.01) of each patch, zero frequency in the middle; float32, same shape.
+
+    The transform is orthonormal, so that white noise of variance 1 has power 1 everywhere.
+    """
+    spectrum = torch.fft.fftn(volume.float(), dim=(-3, -2, -1), norm="ortho")
+    power = spectrum.real.square() + spectrum.imag.square()
+    return torch.fft.fftshift(torch.log(power + 0.01), dim=(-3, -2, -1))
+
+
+class _Branch(nn.Module):
+    """A patch-wise discriminator: strided convolutions to a map of logits."""
+
+    def __init__(self, channels: Sequence[int], normalised: bool, inputs: int = 1) -> None:
+        super().__init__()
+        layers: List[nn.Module] = []
+        previous = inputs
+        for width in channels:
+            layers += [nn.Conv3d(previous, width, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
+            previous = width
+        layers.append(nn.Conv3d(previous, 1, 3, padding=1))
+        self.layers = nn.Sequential(*layers)
+        initialise(self)
+        if normalised:
+            for layer in self.layers:
+                if isinstance(layer, nn.Conv3d):
+                    spectral_norm(layer)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return self.layers(volume)
+
+
+class Discriminator(nn.Module):
+    """Discriminator Dt or Dv in the spatial and in the spectral domain.
+
+    Returns one map of logits for each branch: positive means "real".
+    """
+
+    def __init__(self, channels: Sequence[int], scales: int = 1, normalised: bool = False, inputs: int = 1) -> None:
+        super().__init__()
+        self.spatial = nn.ModuleList([_Branch(channels, normalised, inputs) for _ in range(scales)])
+        self.spectral = _Branch(channels, normalised)
+
+    def forward(self, volume: Tensor) -> List[Tensor]:
+        """``(b, 1, z, y, x)`` -> logits, a tensor ``(b, 1, z', y', x')`` for each branch."""
+        logits: List[Tensor] = [self.spectral(log_power_spectrum(volume[:, :1]))]
+        scaled = volume
+        for index, branch in enumerate(self.spatial):
+            if index:
+                scaled = functional.avg_pool3d(scaled, 2) * 2.0
+            logits.append(branch(scaled))
+        return logits

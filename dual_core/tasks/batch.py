@@ -1,0 +1,193 @@
+"""The same task on several files: names, skipping what is done, and going on after a failure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence, Union
+
+from dual_core.errors import DualError
+
+logger = logging.getLogger(__name__)
+
+PathLike = Union[str, Path]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make from one other."""
+
+    source: Path
+    output: Path
+
+
+@dataclass
+class BatchSummary:
+    """What became of the jobs; ``failed`` maps a source to its message."""
+
+    done: List[Path] = field(default_factory=list)
+    skipped: List[Path] = field(default_factory=list)
+    failed: Dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 all well, 1 some failed, 2 all failed."""
+        if not self.failed:
+            return 0
+        return 1 if self.done or self.skipped else 2
+
+
+def plan_jobs(sources: Sequence[PathLike], folder: PathLike, suffix: str) -> List[Job]:
+    """Name the output of each source: ``folder/<stem><suffix>.mrc``.
+
+    Raises
+    ------
+    DualError
+        If two outputs would have one name or an output would replace a source.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise DualError(f"{folder}: not a folder; give a folder for the output")
+    jobs = [Job(Path(s), folder / f"{Path(s).stem}{suffix}.mrc") for s in sources]
+    counts = Counter(job.output for job in jobs)
+    for output, count in counts.items():
+        if count > 1:
+            clash = ", ".join(str(job.source) for job in jobs if job.output == output)
+            raise DualError(f"{clash}: would all become {output}; give them to separate folders")
+    for job in jobs:
+        for other in jobs:
+            if _is_same_file(job.output, other.source):
+                raise DualError(
+                    f"{other.source}: would be overwritten by the result of {job.source}; "
+                    "choose another --output folder"
+                )
+    return jobs
+
+
+def file_hash(path: PathLike) -> str:
+    """SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class BatchRecord:
+    """A line of JSON for each finished output, so that a later run can skip it.
+
+    An output counts as finished when it exists with the recorded size and its last record names
+    the same source (path, size, time of change) and the same ``settings`` (model, options).
+    """
+
+    def __init__(self, path: PathLike, settings: Dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.settings = json.loads(json.dumps(settings))
+        self._last: Dict[str, Dict[str, Any]] = {}
+        for entry in self._entries():
+            self._last[str(entry.get("output"))] = entry
+
+    def is_finished(self, job: Job) -> bool:
+        """Whether the output of a job is there and would come out the same again."""
+        entry = self._last.get(job.output.name)
+        if entry is None or not job.output.is_file() or not job.source.is_file():
+            return False
+        return (
+            entry.get("output_bytes") == job.output.stat().st_size
+            and entry.get("source") == _fingerprint(job.source)
+            and entry.get("settings") == self.settings
+        )
+
+    def add(self, job: Job, results: Dict[str, Any]) -> None:
+        """Record a finished job, with any numbers worth keeping."""
+        entry = {
+            "output": job.output.name,
+            "output_bytes": job.output.stat().st_size,
+            "source": _fingerprint(job.source),
+            "settings": self.settings,
+            "results": results,
+        }
+        self._last[job.output.name] = entry
+        with open(self.path, "a+b") as file:
+            # A line cut short by a crash must not swallow this one.
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write(json.dumps(entry).encode() + b"\n")
+
+    def _entries(self) -> List[Dict[str, Any]]:
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        entries = []
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                entries.append(entry)
+        return entries
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    work: Callable[[Job], Dict[str, Any]],
+    record: BatchRecord,
+    resume: bool = False,
+) -> BatchSummary:
+    """Do every job; a failure is logged and the others go on.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    work : callable
+        Makes the output of a job and returns numbers for the record.
+    record : BatchRecord
+        Finished jobs are added to it.
+    resume : bool
+        Skip the jobs that the record calls finished.
+    """
+    summary = BatchSummary()
+    for number, job in enumerate(jobs, 1):
+        if resume and record.is_finished(job):
+            logger.info("%s: finished before, skipped", job.output)
+            summary.skipped.append(job.source)
+            continue
+        try:
+            record.add(job, work(job))
+        except Exception as error:  # whatever it is, the other files still have their chance
+            message = _message(error, job.source)
+            logger.error("%s", message)
+            logger.debug("traceback", exc_info=True)
+            summary.failed[job.source] = message
+            continue
+        logger.info("%s: written (%d of %d)", job.output, number, len(jobs))
+        summary.done.append(job.source)
+    return summary
+
+
+def _message(error: Exception, source: Path) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, DualError):
+        return text if str(source) in text else f"{source}: {text}"
+    return f"{source}: {type(error).__name__}: {text}"
+
+
+def _fingerprint(path: Path) -> Dict[str, Any]:
+    facts = path.stat()
+    return {"path": str(path.resolve()), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return one.resolve() == other.resolve()

@@ -1,0 +1,295 @@
+"""Denoising one tomogram with a model: contrast, voxel size, tiles, and how much to denoise.
+
+`dual_core.tasks.strength` says how much is removed, and why so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
+
+import numpy as np
+
+from dual_core.contrast import detect_contrast
+from dual_core.errors import DualError
+from dual_core.resampling import ResampledVolume, same_voxel_size
+from dual_core.tasks.runner import NetworkRunner, is_out_of_memory
+from dual_core.tasks.strength import LeastSquares, write_blend
+from dual_core.tiling import stream_tiled
+from dual_core.volumes import (
+    ReadableVolume,
+    Volume,
+    VolumeWriter,
+    iterate_slabs,
+    open_volume,
+    volume_statistics,
+)
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+Triple = Tuple[int, int, int]
+
+FOREIGN_VOXEL_SIZE = 0.2
+
+
+@dataclass(frozen=True)
+class DenoiseOptions:
+    """What shapes the result of denoising.
+
+    Attributes
+    ----------
+    strength : float
+        S in 0..1; see `dual_core.tasks.strength`.
+    contrast : str
+        Of the tomogram's density: ``auto``, ``dark`` or ``bright``.
+    output_contrast : str
+        ``as-input`` or ``as-model`` (that of the model's clean domain).
+    units : str
+        ``input`` (the tomogram's intensities) or ``standardised`` (those of the clean domain).
+    voxel_size_A : float, optional
+        Of the tomogram, instead of what its header says.
+    """
+
+    strength: float = 1.0
+    contrast: str = "auto"
+    output_contrast: str = "as-input"
+    units: str = "input"
+    voxel_size_A: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.strength <= 1.0:
+            raise DualError(f"strength {self.strength} is out of range; choose 0 to 1")
+        _check("contrast", self.contrast, ("auto", "dark", "bright"))
+        _check("output contrast", self.output_contrast, ("as-input", "as-model"))
+        _check("units", self.units, ("input", "standardised"))
+
+    def as_dict(self) -> Dict[str, Any]:
+        """For records and comparison."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class DenoiseReport:
+    """What was found and done.
+
+    ``scale`` and ``offset`` are a and b of `dual_core.tasks.strength`, ``correlation`` that of
+    t and d; all NaN where the network was not needed (strength 0).
+    """
+
+    contrast: str
+    voxel_size_A: float
+    model_voxel_size_A: float
+    resampled: bool
+    tiles: int
+    scale: float
+    offset: float
+    correlation: float
+    seconds: float
+
+
+def make_runner(
+    model: Any,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: Optional[int] = None,
+    halo: Optional[int] = None,
+) -> NetworkRunner:
+    """The denoiser of a `DualModel`, ready to run; see `NetworkRunner`."""
+    return NetworkRunner(
+        model.denoiser, model.multiple, model.receptive_radius, device, precision, tile, halo
+    )
+
+
+def denoise_tomogram(
+    source: Union[str, Path],
+    output: Union[str, Path],
+    card: Any,
+    runner: NetworkRunner,
+    options: Optional[DenoiseOptions] = None,
+    progress: Optional[Progress] = None,
+) -> DenoiseReport:
+    """Denoise an MRC file into a float32 MRC file; memory does not grow with the volume.
+
+    Parameters
+    ----------
+    source, output : path
+        The tomogram and the file to write. A temporary file of the size of the volume (on the
+        model's voxel size) lies beside the output until this returns.
+    card : ModelCard
+        ``voxel_size_A`` and ``contrast`` of the model's clean domain.
+    runner : NetworkRunner
+        The model's denoiser, from `make_runner`.
+    options : DenoiseOptions, optional
+    progress : callable, optional
+        ``progress(done, total)`` in tiles.
+
+    Returns
+    -------
+    DenoiseReport
+
+    Raises
+    ------
+    DualError
+        For a file that cannot be read or written, a constant volume, values that are not
+        finite, or too little memory even for small tiles.
+    """
+    started = time.monotonic()
+    options = options or DenoiseOptions()
+    output = Path(output)
+    volume = open_volume(source, voxel_size_A=options.voxel_size_A)
+    contrast = _contrast_of(volume, options.contrast)
+    sign = 1 if contrast == card.contrast else -1
+    output_sign = sign if options.output_contrast == "as-model" else 1
+    if options.strength == 0 and options.units == "input":
+        with VolumeWriter(
+            output, volume.shape, volume.voxel_size_A, volume.facts.origin_A
+        ) as writer:
+            for start, size in iterate_slabs(volume.shape):
+                block = volume.read(start, size)
+                writer.write(start, block if output_sign > 0 else -block)
+        seconds = time.monotonic() - started
+        return DenoiseReport(
+            contrast=contrast,
+            voxel_size_A=volume.voxel_size_A,
+            model_voxel_size_A=card.voxel_size_A,
+            resampled=False,
+            tiles=0,
+            scale=math.nan,
+            offset=math.nan,
+            correlation=math.nan,
+            seconds=seconds,
+        )
+
+    grid = _on_the_grid_of(volume, card.voxel_size_A)
+    statistics = volume_statistics(grid)
+    mean, deviation = statistics.mean, sign * statistics.std
+
+    def read_standardised(start: Triple, size: Triple) -> np.ndarray:
+        block = grid.read(start, size)
+        block -= np.float32(mean)
+        block /= np.float32(deviation)
+        return block
+
+    with _temporary_beside(output) as temporary:
+        fit, tiles = _run_network(
+            read_standardised, grid, temporary, runner, progress, volume.name
+        )
+        scale, offset, correlation = fit.solve(volume.name)
+        logger.debug("a %.4g, b %.4g, correlation %.3f", scale, offset, correlation)
+        denoised: ReadableVolume = open_volume(temporary, voxel_size_A=grid.voxel_size_A)
+        if grid is not volume:
+            denoised = ResampledVolume(denoised, volume.voxel_size_A, volume.shape)
+        # Back to the tomogram's intensities: full = factor * d + shift.
+        factor, shift = deviation * scale, mean + deviation * offset
+        final = (float(output_sign), 0.0)
+        if options.units == "standardised":
+            final = (output_sign / abs(factor), -output_sign * shift / abs(factor))
+        write_blend(volume, denoised, output, options.strength, (factor, shift), final)
+    return DenoiseReport(
+        contrast,
+        volume.voxel_size_A,
+        card.voxel_size_A,
+        grid is not volume,
+        tiles,
+        scale,
+        offset,
+        correlation,
+        time.monotonic() - started,
+    )
+
+
+def _run_network(
+    read: Callable[[Triple, Triple], np.ndarray],
+    grid: ReadableVolume,
+    temporary: Path,
+    runner: NetworkRunner,
+    progress: Optional[Progress],
+    name: str,
+) -> Tuple[LeastSquares, int]:
+    """Write the denoiser's output to a temporary volume; smaller tiles when memory runs out."""
+    while True:
+        plan = runner.plan(grid.shape)
+        logger.info(
+            "%s: %d tiles of %s voxels, halo %d",
+            name,
+            len(plan),
+            " x ".join(map(str, plan.input_shape)),
+            max(plan.halo),
+        )
+        fit = LeastSquares()
+        done = 0
+        try:
+            with VolumeWriter(temporary, grid.shape, grid.voxel_size_A) as writer:
+                for start, t_block, d_block, tiles in stream_tiled(read, plan, runner):
+                    fit.add(t_block, d_block)
+                    if not np.isfinite(fit.sums).all():
+                        fit.solve(name)
+                    writer.write(start, d_block)
+                    done += tiles
+                    if progress is not None:
+                        progress(done, len(plan))
+            return fit, len(plan)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the handler, so that the exception and the tensors it holds are gone.
+        runner.shrink()
+
+
+def _contrast_of(volume: Volume, wanted: str) -> str:
+    if wanted != "auto":
+        logger.info("%s: density is %s (as given)", volume.name, wanted)
+        return wanted
+    verdict = detect_contrast(volume)
+    logger.info(
+        "%s: density is %s (detected, skewness %.2f)",
+        volume.name,
+        verdict.contrast,
+        verdict.skewness,
+    )
+    if not verdict.confident:
+        logger.warning(
+            "%s: the contrast is hard to tell; check it and give --contrast", volume.name
+        )
+    return str(verdict.contrast)
+
+
+def _on_the_grid_of(volume: Volume, voxel_size_A: float) -> ReadableVolume:
+    """The volume itself where its voxel size is the model's, else resampled to it."""
+    if same_voxel_size(volume.voxel_size_A, voxel_size_A):
+        return volume
+    foreign = abs(volume.voxel_size_A / voxel_size_A - 1) > FOREIGN_VOXEL_SIZE
+    tell = logger.warning if foreign else logger.info
+    tell(
+        "%s: voxels of %.3f A are resampled to the model's %.3f A and back%s",
+        volume.name,
+        volume.voxel_size_A,
+        voxel_size_A,
+        "; a model trained near this voxel size does better"
+        if foreign
+        else "",
+    )
+    return ResampledVolume(volume, voxel_size_A)
+
+
+@contextlib.contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{os.getpid()}.{secrets.token_hex(4)}.part.mrc")
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _check(what: str, value: str, choices: Tuple[str, ...]) -> None:
+    if value not in choices:
+        raise DualError(f"{what} '{value}' is unknown; choose {', '.join(choices)}")

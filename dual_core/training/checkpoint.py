@@ -1,0 +1,106 @@
+"""Checkpoints: everything an exact resume needs, in two files, without pickle.
+
+``checkpoint/state.safetensors`` holds every tensor, ``checkpoint/state.json`` the rest. Both are
+written into a new folder that is renamed; the previous checkpoint is kept as
+``checkpoint.previous``. A checkpoint is therefore whole or absent, and one is always there.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import DualError
+
+FOLDER = "checkpoint"
+PREVIOUS = "checkpoint.previous"
+TENSORS = "state.safetensors"
+VALUES = "state.json"
+
+
+def save_checkpoint(run: Path, tensors: Dict[str, Tensor], values: Dict[str, Any]) -> None:
+    """Write a checkpoint into the training directory `run` and keep the one before.
+
+    Raises
+    ------
+    DualError
+        When the disk is full or the folder cannot be written; the checkpoint before stays.
+    """
+    new = run / f"{FOLDER}.new"
+    current, previous = run / FOLDER, run / PREVIOUS
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        # Shared and strided tensors are stored by value: each gets its own contiguous copy.
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+                  str(new / TENSORS))
+        (new / VALUES).write_text(json.dumps(values))
+        _flush_to_disk(new / TENSORS)
+        _flush_to_disk(new / VALUES)
+        if current.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            os.replace(current, previous)
+        os.replace(new, current)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(new, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or error
+        raise DualError(
+            f"the checkpoint in {run} cannot be written ({reason}); free disk space, then continue "
+            "with --resume"
+        ) from error
+
+
+def load_checkpoint(run: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
+    """The newest readable checkpoint of a training directory: (tensors, values).
+
+    Raises
+    ------
+    DualError
+        When there is none, or neither it nor the one before can be read.
+    """
+    candidates: List[Path] = [run / FOLDER, run / PREVIOUS]
+    present = [folder for folder in candidates if (folder / VALUES).exists()]
+    if not present:
+        raise DualError(f"{run} holds no checkpoint to resume; start without --resume")
+    for folder in present:
+        try:
+            tensors = load_file(str(folder / TENSORS))
+            values = json.loads((folder / VALUES).read_text())
+        except (OSError, SafetensorError, ValueError):
+            continue
+        return tensors, values
+    raise DualError(f"the checkpoints in {run} are damaged; start again without --resume")
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> Dict[str, Tensor]:
+    """Every tensor of an optimiser's state, named by parameter number and quantity."""
+    found: Dict[str, Tensor] = {}
+    for number, state in optimiser.state_dict()["state"].items():
+        for quantity, value in state.items():
+            found[f"{prefix}.{number}.{quantity}"] = torch.as_tensor(value)
+    return found
+
+
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, tensors: Dict[str, Tensor], prefix: str
+) -> None:
+    """Put back what `optimiser_tensors` gave. The parameter groups stay as configured."""
+    state: Dict[int, Dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix + "."):
+            number, quantity = name[len(prefix) + 1 :].split(".")
+            state.setdefault(int(number), {})[quantity] = value
+    whole = optimiser.state_dict()
+    optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+
+
+def _flush_to_disk(path: Path) -> None:
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())

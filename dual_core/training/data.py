@@ -1,0 +1,197 @@
+"""From files to the two domains: voxel size, contrast, standardisation, facts for the card."""
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ..contrast import detect_contrast
+from ..errors import DualError
+from ..patches import (
+    FLIPS_ASYMMETRIC,
+    FLIPS_SYMMETRIC,
+    MEMORY_BUDGET,
+    PatchSource,
+    StandardisedVolume,
+)
+from ..resampling import ResampledVolume
+from ..volumes import Volume, VolumeStatistics, open_volume, volume_statistics
+from .config import TrainingConfig
+
+logger = logging.getLogger(__name__)
+
+HASHED_BYTES = 1 << 20  # of a volume's beginning; enough to tell two tomograms apart
+SYMMETRIC_WITHIN_DEG = 3.0
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One domain, ready for training.
+
+    Attributes
+    ----------
+    patches : where the training patches come from.
+    volumes : the standardised volumes, for previews.
+    facts : a dictionary for each volume, for the card.
+    contrast : ``dark`` or ``bright`` density in the files.
+    mean, deviation : of the whole domain in the files' units.
+    """
+
+    patches: PatchSource
+    volumes: Tuple[StandardisedVolume, ...]
+    facts: Tuple[Dict[str, Any], ...]
+    contrast: str
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Both domains and the voxel size that they are brought to."""
+
+    noisy: Domain
+    clean: Domain
+    voxel_size_A: float
+
+
+def open_training_data(
+    noisy: Sequence[Path],
+    clean: Sequence[Path],
+    config: TrainingConfig,
+    memory_budget: int = MEMORY_BUDGET,
+) -> TrainingData:
+    """Open both domains, bring them to one voxel size and one contrast, standardise them.
+
+    Tomograms are standardised one by one, since each has its own gain; grand models all alike,
+    since a particle has one density in all of them.
+
+    Raises
+    ------
+    DualError
+        For a file that cannot be used, for a contrast that cannot be told, or for volumes that
+        are smaller than a patch.
+    """
+    noisy_volumes = [open_volume(path, config.noisy_voxel_size_A) for path in noisy]
+    clean_volumes = [open_volume(path, config.clean_voxel_size_A) for path in clean]
+    voxel_size_A = config.voxel_size_A or clean_volumes[0].voxel_size_A
+    noisy_contrast = _common_contrast(noisy_volumes, config.contrast, "tomograms", "--contrast")
+    clean_contrast = _common_contrast(
+        clean_volumes, config.clean_contrast, "clean domain", "--clean-contrast"
+    )
+    sign = 1.0 if noisy_contrast == clean_contrast else -1.0
+    if sign < 0:
+        logger.info("tomograms are multiplied by -1, so that density has one sign everywhere")
+
+    noisy_views = [ResampledVolume(volume, voxel_size_A) for volume in noisy_volumes]
+    clean_views = [ResampledVolume(volume, voxel_size_A) for volume in clean_volumes]
+    noisy_statistics = [volume_statistics(view) for view in noisy_views]
+    clean_statistics = [volume_statistics(view) for view in clean_views]
+    clean_mean, clean_deviation = _pooled(clean_statistics, [view.shape for view in clean_views])
+    noisy_mean, noisy_deviation = _pooled(noisy_statistics, [view.shape for view in noisy_views])
+    noisy_standardised = [
+        StandardisedVolume(view, found.mean, sign * found.std)
+        for view, found in zip(noisy_views, noisy_statistics)
+    ]
+    clean_standardised = [
+        StandardisedVolume(view, clean_mean, clean_deviation) for view in clean_views
+    ]
+    return TrainingData(
+        Domain(
+            PatchSource(
+                noisy_standardised,
+                config.patch,
+                flips=_allowed_flips(config.tilt_range_deg),
+                memory_budget=memory_budget,
+            ),
+            tuple(noisy_standardised),
+            tuple(_facts(volume) for volume in noisy_volumes),
+            noisy_contrast,
+            noisy_mean,
+            noisy_deviation,
+        ),
+        Domain(
+            PatchSource(
+                clean_standardised,
+                config.patch,
+                turns=True,
+                skip_empty=True,
+                memory_budget=memory_budget,
+            ),
+            tuple(clean_standardised),
+            tuple(_facts(volume) for volume in clean_volumes),
+            clean_contrast,
+            clean_mean,
+            clean_deviation,
+        ),
+        voxel_size_A,
+    )
+
+
+def _common_contrast(volumes: Sequence[Volume], wanted: str, what: str, option: str) -> str:
+    """The contrast that all volumes share, detected or given."""
+    if wanted != "auto":
+        logger.info("%s: density is %s (as given)", what, wanted)
+        return wanted
+    votes: Dict[str, List[float]] = {"dark": [], "bright": []}
+    doubtful = []
+    for volume in volumes:
+        verdict = detect_contrast(volume)
+        votes[verdict.contrast].append(abs(verdict.skewness))
+        if not verdict.confident:
+            doubtful.append(volume.name)
+    found = max(votes, key=lambda contrast: sum(votes[contrast]))
+    other = "bright" if found == "dark" else "dark"
+    if votes[other] and len(doubtful) < len(volumes) and min(len(v) for v in votes.values()):
+        logger.warning(
+            "%s: %d of %d volumes look %s, the others %s; if they really differ, turn some with "
+            "another program, else give %s",
+            what, len(votes[other]), len(volumes), other, found, option,
+        )
+    if doubtful:
+        logger.warning(
+            "%s: the contrast of %s is hard to tell; taken as %s, give %s if that is wrong",
+            what, ", ".join(doubtful), found, option,
+        )
+    logger.info("%s: density is %s (detected)", what, found)
+    return found
+
+
+def _pooled(
+    statistics: Sequence[VolumeStatistics], shapes: Sequence[Tuple[int, int, int]]
+) -> Tuple[float, float]:
+    """Mean and deviation of all voxels of several volumes."""
+    weights = np.array([float(np.prod(shape)) for shape in shapes])
+    weights /= weights.sum()
+    means = np.array([entry.mean for entry in statistics])
+    squares = np.array([entry.std**2 + entry.mean**2 for entry in statistics])
+    mean = float(weights @ means)
+    return mean, float(np.sqrt(max(weights @ squares - mean**2, 0.0)))
+
+
+def _allowed_flips(tilt_range_deg: Optional[Tuple[float, float]]) -> Sequence[Tuple[int, ...]]:
+    """Flips that leave the missing wedge where it is."""
+    if tilt_range_deg is None or abs(sum(tilt_range_deg)) <= SYMMETRIC_WITHIN_DEG:
+        return FLIPS_SYMMETRIC
+    return FLIPS_ASYMMETRIC
+
+
+def _facts(volume: Volume) -> Dict[str, Any]:
+    """Name, shape, voxel size and a hash of a volume, for the card."""
+    path = Path(volume.facts.path)
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            digest.update(stream.read(HASHED_BYTES))
+    except OSError as error:
+        raise DualError(f"{path} cannot be read ({error.strerror}); check the disk") from error
+    digest.update(str(path.stat().st_size).encode())
+    return {
+        "name": path.name,
+        "shape": list(volume.shape),
+        "voxel_size_A": volume.voxel_size_A,
+        "sha256_of_first_MiB_and_size": digest.hexdigest(),
+    }

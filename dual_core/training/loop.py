@@ -1,0 +1,285 @@
+"""The training run: from two lists of files to ``model.safetensors``, resumable at any time."""
+from __future__ import annotations
+
+import datetime
+import logging
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..card import ModelCard
+from ..devices import choose_device, describe_device, use_bfloat16
+from ..errors import DualError
+from ..model import DualModel, plain_config
+from ..patches import MEMORY_BUDGET, generator_state, restored_generator
+from .checkpoint import load_checkpoint, save_checkpoint
+from .config import TrainingConfig, save_config
+from .data import TrainingData, open_training_data
+from .monitor import History, Watch
+from .previews import draw_previews
+from .step import Trainer
+
+logger = logging.getLogger(__name__)
+
+MODEL = "model.safetensors"
+CONFIG = "config.yaml"
+
+Progress = Callable[[int, int, Dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run, as opposed to what to train: none of it changes the result.
+
+    Attributes
+    ----------
+    device, precision : see `dual_core.devices`.
+    time_limit_min : stop after so many minutes with a checkpoint; the schedule is not shortened.
+    checkpoint_every_min : minutes between checkpoints.
+    log_every : iterations between two lines of the history.
+    previews : how many times over the run preview pictures are drawn.
+    memory_budget : bytes of voxels a domain may keep in memory.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    time_limit_min: Optional[float] = None
+    checkpoint_every_min: float = 5.0
+    log_every: int = 10
+    previews: int = 8
+    memory_budget: int = MEMORY_BUDGET
+
+
+class _Stop:
+    """Remembers SIGINT and SIGTERM until the iteration is finished."""
+
+    def __init__(self) -> None:
+        self.name = ""
+
+    def __call__(self, number: int, frame: Optional[FrameType]) -> None:
+        self.name = signal.Signals(number).name
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes
+    ----------
+    model : path of the model file.
+    iterations : done so far.
+    finished : whether that is the whole run.
+    reason : ``finished``, ``time limit``, or the signal's name.
+    """
+
+    model: Path
+    iterations: int
+    finished: bool
+    reason: str
+
+
+def train(
+    noisy: Sequence[Path],
+    clean: Sequence[Path],
+    run: Path,
+    config: TrainingConfig,
+    options: Optional[RunOptions] = None,
+    resume: bool = False,
+    progress: Optional[Progress] = None,
+) -> TrainingResult:
+    """Train a model without labels or pairs.
+
+    Parameters
+    ----------
+    noisy, clean : files of the tomograms and of the grand models.
+    run : training directory; made if absent.
+    config : what to train.
+    options : how to run.
+    resume : go on from the checkpoint in `run`.
+    progress : called after each iteration with (done, total, loss terms).
+
+    Raises
+    ------
+    DualError
+        For unusable input, a non-finite loss (the last good checkpoint stays), a full disk.
+    """
+    options = options or RunOptions()
+    started = time.monotonic()
+    device = choose_device(options.device)
+    bfloat16 = use_bfloat16(device, options.precision)
+    logger.info("device %s, %s", describe_device(device), "bfloat16" if bfloat16 else "float32")
+    data = open_training_data(noisy, clean, config, options.memory_budget)
+    session = _Session(data, config, device, bfloat16)
+    run.mkdir(parents=True, exist_ok=True)
+    if resume:
+        session.restore(run)
+        logger.info("resuming %s at iteration %d", run, session.iteration)
+    save_config(config, run / CONFIG)
+    history = History(run, session.iteration if resume else None)
+    watch = Watch()
+    due = _Schedule(config.iterations, options, started)
+    reason = "finished"
+    with _catch_signals() as stop:
+        while session.iteration < config.iterations:
+            values = session.iterate()
+            _check_finite(values, session.iteration, run)
+            entry: Dict[str, Any] = {"iteration": session.iteration, **values}
+            warnings = watch.look(values)
+            if warnings:
+                entry["warnings"] = warnings
+            if session.iteration % options.log_every == 0 or warnings:
+                entry["seconds"] = round(time.monotonic() - started, 2)
+                history.add(entry)
+            if progress is not None:
+                progress(session.iteration, config.iterations, values)
+            if due.preview(session.iteration):
+                draw_previews(session.trainer.averaged_model(), data, run, session.iteration)
+            if stop.name or due.time_is_up():
+                reason = stop.name or "time limit"
+                break
+            if due.checkpoint():
+                session.save(run)
+    session.save(run)
+    return TrainingResult(
+        run / MODEL, session.iteration, session.iteration >= config.iterations, reason
+    )
+
+
+class _Session:
+    """What a checkpoint holds: the trainer, the data's position, the random states."""
+
+    def __init__(
+        self, data: TrainingData, config: TrainingConfig, device: torch.device, bfloat16: bool
+    ) -> None:
+        self.data = data
+        self.config = config
+        self.device = device
+        self.iteration = 0
+        self.generator = np.random.default_rng(config.seed)
+        torch.manual_seed(config.seed)
+        model = DualModel(config.network, make_card(data, config, 0)).to(device)
+        self.trainer = Trainer(model, config, bfloat16)
+
+    def iterate(self) -> Dict[str, float]:
+        """One iteration; its loss terms."""
+        config = self.config
+        tomogram = self.data.noisy.patches.draw(config.batch, self.generator)
+        density = self.data.clean.patches.draw(config.batch, self.generator)
+        seed = int(self.generator.integers(2**31))
+        values = self.trainer.step(
+            torch.from_numpy(tomogram).to(self.device),
+            torch.from_numpy(density).to(self.device),
+            seed,
+            self.iteration / config.iterations,
+        )
+        self.iteration += 1
+        return values
+
+    def save(self, run: Path) -> None:
+        """Write checkpoint and model."""
+        values = {
+            "iteration": self.iteration,
+            "generator": generator_state(self.generator),
+            "noisy": self.data.noisy.patches.state(),
+            "clean": self.data.clean.patches.state(),
+            "trainer": self.trainer.plain_state(),
+            "card": make_card(self.data, self.config, self.iteration).to_json(),
+        }
+        save_checkpoint(run, self.trainer.tensors(), values)
+        model = self.trainer.averaged_model()
+        model.card = make_card(self.data, self.config, self.iteration)
+        model.save(run / MODEL)
+
+    def restore(self, run: Path) -> None:
+        """Go back to the checkpoint in `run`."""
+        tensors, values = load_checkpoint(run)
+        previous = ModelCard.from_json(values["card"], run)
+        present = make_card(self.data, self.config, int(values["iteration"]))
+        for what in ("network", "noisy_domain", "clean_domain", "voxel_size_A", "seed", "method"):
+            if getattr(previous, what) != getattr(present, what):
+                raise DualError(
+                    f"{run} was trained with another {what.replace('_', ' ')}; give the options "
+                    "of that run, or another --output"
+                )
+        self.trainer.restore(tensors, values["trainer"])
+        self.generator = restored_generator(values["generator"])
+        self.data.noisy.patches.restore(values["noisy"])
+        self.data.clean.patches.restore(values["clean"])
+        self.iteration = int(values["iteration"])
+
+
+class _Schedule:
+    """When the next checkpoint and preview are due and when the time is up."""
+
+    def __init__(self, iterations: int, options: RunOptions, started: float) -> None:
+        self._every = max(1, iterations // max(options.previews, 1))
+        self._previews = options.previews > 0
+        self._total = iterations
+        self._interval = 60 * options.checkpoint_every_min
+        self._limit = options.time_limit_min
+        self._started = started
+        self._last = time.monotonic()
+
+    def checkpoint(self) -> bool:
+        if time.monotonic() - self._last < self._interval:
+            return False
+        self._last = time.monotonic()
+        return True
+
+    def preview(self, iteration: int) -> bool:
+        return self._previews and (iteration % self._every == 0 or iteration == self._total)
+
+    def time_is_up(self) -> bool:
+        return self._limit is not None and time.monotonic() - self._started > 60 * self._limit
+
+
+def make_card(data: TrainingData, config: TrainingConfig, iterations: int) -> ModelCard:
+    """The card of the model that this training makes."""
+    return ModelCard(
+        voxel_size_A=data.voxel_size_A,
+        contrast=data.clean.contrast,
+        network=plain_config(config.network),
+        method=config.method,
+        iterations=iterations,
+        seed=config.seed,
+        clean_mean=data.clean.mean,
+        clean_deviation=data.clean.deviation,
+        noisy_domain=list(data.noisy.facts),
+        clean_domain=list(data.clean.facts),
+        tilt_range_deg=config.tilt_range_deg,
+        software_version=__version__,
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _check_finite(values: Dict[str, float], iteration: int, run: Path) -> None:
+    if not np.isfinite(list(values.values())).all():
+        raise DualError(
+            f"a loss is not finite at iteration {iteration}; the last good checkpoint is in {run}: "
+            "try --resume, with a lower --learning-rate or --precision float32 if it happens again"
+        )
+
+
+@contextmanager
+def _catch_signals() -> Iterator[_Stop]:
+    """Let SIGINT and SIGTERM end the run after the present iteration."""
+    stop = _Stop()
+    previous = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, stop)
+    except ValueError:  # not the main thread: whoever owns the process handles its signals
+        pass
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

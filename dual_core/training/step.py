@@ -1,0 +1,269 @@
+"""One training iteration: the generators' losses, then the discriminators' (equations 1 to 9)."""
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import Any, ContextManager, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import losses
+from ..model import DualModel
+from ..networks import Discriminator
+from .checkpoint import optimiser_tensors, restore_optimiser
+from .config import TrainingConfig
+
+GRADIENT_NORM = 5.0
+
+
+def share_gradient(volume: Tensor, share: float) -> Tensor:
+    """The same values, with `share` (0 to 1) of the gradient going back."""
+    if share >= 1.0:
+        return volume
+    fixed = volume.detach()
+    return fixed if share <= 0.0 else fixed + share * (volume - fixed)
+
+
+class Batch(NamedTuple):
+    """What one iteration trains on.
+
+    ``tomogram`` and ``density`` are t_r and v_r, ``(b, 1, z, y, x)``, standardised; ``noise`` of
+    the same shape orders the permutation of equation 1; ``code`` ``(b, K)`` is z; and
+    ``linear_tomogram`` what the linear model makes of ``density`` and ``noise``, if there is one.
+    """
+
+    tomogram: Tensor
+    density: Tensor
+    noise: Tensor
+    code: Tensor
+    linear_tomogram: Optional[Tensor] = None
+
+
+def all_finite(values: Dict[str, float]) -> bool:
+    """Whether every number is finite."""
+    return bool(np.isfinite(list(values.values())).all())
+
+
+class Trainer:
+    """Networks, averaged weights and optimisers, and how they take one step.
+
+    Parameters
+    ----------
+    model : the networks to train, on the device to train on.
+    config : the training configuration.
+    bfloat16 : whether the two U-Nets run in bfloat16 autocast.
+
+    Notes
+    -----
+    Only the U-Nets, where all the time goes, run in bfloat16. The small networks stay in float32:
+    oneDNN's bfloat16 weight gradient of a 3 x 3 x 3 convolution over a 2 x 2 x 2 map reads memory
+    that was never written (torch 2.13), and a discriminator ends on such maps.
+    """
+
+    def __init__(self, model: DualModel, config: TrainingConfig, bfloat16: bool) -> None:
+        self.model = model
+        self.config = config
+        self.bfloat16 = bfloat16
+        self.device = next(model.parameters()).device
+        self.averaged = copy.deepcopy(nn.ModuleDict(self._averaged_parts())).requires_grad_(False)
+        generators: List[nn.Module] = [
+            model.denoiser,
+            model.structural_generator,
+            model.noise_encoder,
+            model.noise_decoder,
+        ]
+        discriminators: List[nn.Module] = [model.noisy_discriminator, model.clean_discriminator]
+        self._generator_parameters = _parameters(generators)
+        self._discriminator_parameters = _parameters(discriminators)
+        self.generator_optimiser = self._optimiser(self._generator_parameters)
+        self.discriminator_optimiser = self._optimiser(self._discriminator_parameters)
+        self.denoiser_optimiser = self._optimiser(_parameters([model.denoiser]))
+        self._optimisers = {
+            "generators": self.generator_optimiser,
+            "discriminators": self.discriminator_optimiser,
+            "denoiser": self.denoiser_optimiser,
+        }
+        self._averaged_steps = 0
+        self.codes = torch.zeros(0, config.network.code_size, device=self.device)
+
+    def step(self, batch: Batch, progress: float) -> Dict[str, float]:
+        """Train on one batch; the loss terms and diagnostics.
+
+        Parameters
+        ----------
+        batch : patches of both domains, on the trainer's device.
+        progress : 0 to 1, how much of the run is done; sets the learning rate.
+
+        Notes
+        -----
+        Nothing is changed by a batch that makes a number that is not finite.
+        """
+        for optimiser in self._optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = self.config.learning_rate_at(progress)
+        values, fake_tomogram, fake_density = self._train_generators(batch, progress)
+        if all_finite(values):
+            values["loss_discriminators"] = self._train_discriminators(
+                batch, fake_tomogram, fake_density
+            )
+        return values
+
+    def rehearse(self, tomogram: Tensor, density: Tensor) -> float:
+        """Train the denoiser alone on simulated pairs; the loss (equation 4)."""
+        with self._autocast():
+            denoised = self.model.denoiser(tomogram).float()
+        loss = losses.reconstruction_loss(density, denoised)
+        self.denoiser_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.denoiser.parameters(), GRADIENT_NORM)
+        self.denoiser_optimiser.step()
+        self._average(self.config.average_decay)
+        return float(loss.detach())
+
+    def _train_generators(
+        self, batch: Batch, progress: float
+    ) -> Tuple[Dict[str, float], Tensor, Tensor]:
+        config, model = self.config, self.model
+        tomogram, density = batch.tomogram, batch.density
+        mask = losses.permute_noise(model.noise_decoder(batch.code), batch.noise)
+        encoded = model.noise_encoder(tomogram)
+        with self._autocast():
+            fake_density = model.denoiser(tomogram).float()
+            fake_tomogram = model.structural_generator(density + mask).float()  # equation 1
+            density_again = model.denoiser(
+                share_gradient(fake_tomogram, config.clean_cycle_share)
+            ).float()
+            tomogram_again = model.structural_generator(  # equation 2
+                share_gradient(fake_density, config.noisy_cycle_share)
+                + model.noise_decoder(encoded)
+            ).float()
+        codes = torch.cat([self.codes, encoded])
+        self.codes = codes.detach()[-config.code_pool :]
+        terms = {
+            "loss_density": losses.reconstruction_loss(density, density_again),
+            "loss_tomogram": losses.reconstruction_loss(tomogram, tomogram_again),
+            "loss_adversarial_t": self._adversarial(model.noisy_discriminator, fake_tomogram),
+            "loss_adversarial_v": self._adversarial(model.clean_discriminator, fake_density),
+            "loss_noise_code": losses.noise_code_loss(codes),
+        }
+        if batch.linear_tomogram is not None:
+            terms["loss_calibration"] = losses.mean_squared_error(
+                batch.linear_tomogram, fake_tomogram
+            ).mean()
+        weights = config.weights_at(progress)
+        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        values["loss"] = float(total.detach())
+        with torch.no_grad():
+            values["cc_density"] = float(losses.correlation(density, density_again).mean())
+            values["cc_tomogram"] = float(losses.correlation(tomogram, tomogram_again).mean())
+            values["cc_denoised"] = float(losses.correlation(tomogram, fake_density).mean())
+            values["cc_simulated"] = float(
+                losses.correlation(fake_tomogram, density_again).mean()
+            )
+            values["deviation_denoised"] = float(fake_density.std())
+            values["deviation_simulated"] = float(fake_tomogram.std())
+        if all_finite(values):
+            self.generator_optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            norm = nn.utils.clip_grad_norm_(self._generator_parameters, GRADIENT_NORM)
+            values["gradient_norm"] = float(norm)
+            if np.isfinite(values["gradient_norm"]):
+                self.generator_optimiser.step()
+                self._average(config.average_decay)
+        return values, fake_tomogram.detach(), fake_density.detach()
+
+    def _train_discriminators(
+        self, batch: Batch, fake_tomogram: Tensor, fake_density: Tensor
+    ) -> float:
+        kind = self.config.adversarial
+        noisy, clean = self.model.noisy_discriminator, self.model.clean_discriminator
+        loss = losses.discriminator_loss(noisy(batch.tomogram), noisy(fake_tomogram), kind)
+        loss = loss + losses.discriminator_loss(clean(batch.density), clean(fake_density), kind)
+        self.discriminator_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._discriminator_parameters, GRADIENT_NORM)
+        self.discriminator_optimiser.step()
+        return float(loss.detach())
+
+    def _adversarial(self, discriminator: Discriminator, fake: Tensor) -> Tensor:
+        discriminator.requires_grad_(False)
+        try:
+            return losses.adversarial_loss(discriminator(fake), self.config.adversarial)
+        finally:
+            discriminator.requires_grad_(True)
+
+    def averaged_model(self) -> DualModel:
+        """A copy of the model in which the averaged weights stand: the one to use and to save."""
+        model = copy.deepcopy(self.model)
+        model.load_state_dict({**model.state_dict(), **self.averaged.state_dict()})
+        return model.eval()
+
+    def tensors(self) -> Dict[str, Tensor]:
+        """Every tensor that a checkpoint needs, by name."""
+        found = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        found.update(
+            {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
+        )
+        for name, optimiser in self._optimisers.items():
+            found.update(optimiser_tensors(optimiser, name))
+        found["codes"] = self.codes
+        return found
+
+    def plain_state(self) -> Dict[str, Any]:
+        """The rest of what a checkpoint needs, plain values."""
+        return {"averaged_steps": self._averaged_steps}
+
+    def restore(self, tensors: Dict[str, Tensor], plain: Dict[str, Any]) -> None:
+        """Put back what `tensors` and `plain_state` gave."""
+        for prefix, module in (("model.", self.model), ("averaged.", self.averaged)):
+            module.load_state_dict(
+                {
+                    name[len(prefix) :]: value
+                    for name, value in tensors.items()
+                    if name.startswith(prefix)
+                }
+            )
+        for name, optimiser in self._optimisers.items():
+            restore_optimiser(optimiser, tensors, name)
+        self.codes = tensors["codes"].to(self.device)
+        self._averaged_steps = int(plain["averaged_steps"])
+
+    def _averaged_parts(self) -> Dict[str, nn.Module]:
+        model = self.model
+        return {
+            "denoiser": model.denoiser,
+            "structural_generator": model.structural_generator,
+            "noise_encoder": model.noise_encoder,
+            "noise_decoder": model.noise_decoder,
+        }
+
+    def _average(self, decay: float) -> None:
+        """Exponential moving average of the weights; short at first, so that it can start."""
+        self._averaged_steps += 1
+        decay = min(decay, (1 + self._averaged_steps) / (10 + self._averaged_steps))
+        current = nn.ModuleDict(self._averaged_parts())
+        with torch.no_grad():
+            for average, weight in zip(self.averaged.parameters(), current.parameters()):
+                average.lerp_(weight, 1.0 - decay)
+
+    def _optimiser(self, parameters: List[nn.Parameter]) -> torch.optim.AdamW:
+        config = self.config
+        return torch.optim.AdamW(
+            parameters,
+            lr=config.learning_rate,
+            betas=config.betas,
+            eps=1e-8,
+            weight_decay=config.weight_decay,
+        )
+
+    def _autocast(self) -> ContextManager[Any]:
+        if not self.bfloat16:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def _parameters(modules: List[nn.Module]) -> List[nn.Parameter]:
+    return [parameter for module in modules for parameter in module.parameters()]

@@ -1,0 +1,52 @@
+"""Set-up that must be in place before the first import of a test.
+
+Scipion reads its variables once, when pyworkflow is imported, and pytest imports this file
+before any test module. Threads of torch are left at their default, as users have them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def scipion_variables(home: Path) -> dict:
+    """Return the variables with which Scipion keeps everything it writes under ``home``."""
+    site_packages = Path(sysconfig.get_path("purelib"))
+    return {
+        "SCIPION_HOME": str(home),
+        "SCIPION_USER_DATA": str(home / "user_data"),
+        "SCIPION_DOMAIN": "pwem",
+        "SCIPION_PYTHON": sys.executable,
+        "SCIPION_HOSTS": str(site_packages / "scipion" / "templates" / "hosts.template"),
+        "SCIPION_NOTIFY": "False",
+    }
+
+
+_HOME = Path(tempfile.mkdtemp(prefix="dual-tests-scipion-"))
+atexit.register(shutil.rmtree, str(_HOME), ignore_errors=True)
+# Plain assignment: a Scipion of the user's must be neither used nor written to.
+os.environ.update(scipion_variables(_HOME))
+
+
+@pytest.fixture
+def scipion_environment(tmp_path: Path) -> dict:
+    """Environment of a process that runs Scipion in a home of its own."""
+    home = tmp_path / "scipion"
+    home.mkdir()
+    return {**os.environ, **scipion_variables(home)}
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return REPOSITORY

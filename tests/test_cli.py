@@ -1,0 +1,283 @@
+"""The frame of the command line: help, options from a file, errors and exit statuses."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import types
+
+import pytest
+import yaml
+
+from dual_core import __version__
+from dual_core.cli import common
+from dual_core.cli import main as cli
+from dual_core.errors import DualError
+
+
+def make_command(monkeypatch, run=None, nested=False):
+    """A command `probe` that stores what it was called with."""
+    seen = []
+    module = types.ModuleType("dual_core.cli.probe")
+    module.__doc__ = "Probe the frame."
+    module.EXAMPLE = "dual probe a.mrc --number 3"
+
+    def add_options(parser):
+        parser.add_argument("files", nargs="+")
+        parser.add_argument("--number", type=common.positive_int, default=1, help="how many")
+        parser.add_argument("--share", type=common.fraction, default=0.5)
+        parser.add_argument("--range", nargs=2, type=float)
+        parser.add_argument("--name", required=True)
+        parser.add_argument("--fast-mode", action="store_true")
+        parser.add_argument("--kind", choices=("a", "b"))
+
+    def add_arguments(parser):
+        if nested:
+            commands = parser.add_subparsers(dest="what", required=True)
+            add_options(commands.add_parser("deep"))
+        else:
+            add_options(parser)
+
+    def store(args):
+        seen.append(args)
+        return run(args) if run else 0
+
+    module.add_arguments = add_arguments
+    module.run = store
+    monkeypatch.setitem(sys.modules, "dual_core.cli.probe", module)
+    monkeypatch.setitem(cli.COMMANDS, "probe", ("dual_core.cli.probe", "probe the frame"))
+    return seen
+
+
+@pytest.fixture(autouse=True)
+def keep_logging():
+    import logging
+
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+    logging.getLogger("dual_core").setLevel(logging.NOTSET)
+
+
+def test_overview_lists_all_commands_and_imports_none():
+    code = (
+        "import sys; from dual_core.cli.main import main; status = main(['--help']);"
+        "heavy = {'torch', 'numpy', 'yaml', 'scipy', 'matplotlib'} & set(sys.modules);"
+        "commands = [m for m in sys.modules if m.startswith('dual_core.cli.')];"
+        "assert not heavy, heavy; assert len(commands) == 2, commands; sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name, (_, text) in cli.COMMANDS.items():
+        assert name in done.stdout and text in done.stdout
+
+
+@pytest.mark.parametrize("command", ["denoise", "info"])
+def test_help_of_a_command_is_light_and_has_an_example(command):
+    code = (
+        "import sys\nfrom dual_core.cli.main import main\n"
+        f"try:\n    main(['{command}', '--help'])\nexcept SystemExit as end:\n"
+        "    assert end.code == 0\n"
+        "assert not {'torch', 'numpy', 'scipy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"dual {command} " in done.stdout and "example:" in done.stdout
+    assert "--config" in done.stdout
+
+
+def test_module_entry_point_and_version():
+    done = subprocess.run(
+        [sys.executable, "-m", "dual_core", "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.strip() == f"dual {__version__}"
+
+
+def test_no_arguments_shows_the_overview(capsys):
+    assert cli.main([]) == 0
+    assert "commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["--nonsense"],
+        ["probe"],
+        ["probe", "a", "--name", "n", "--number", "0"],
+        ["probe", "a", "--name", "n", "--number", "many"],
+        ["probe", "a", "--name", "n", "--share", "1.5"],
+        ["probe", "a", "--name", "n", "--share", "nan"],
+        ["probe", "a", "--name", "n", "--kind", "c"],
+        ["probe", "a", "--name", "n", "--num", "2"],
+        ["probe", "a", "--name", "n", "--config", "/nowhere/x.yaml"],
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(monkeypatch, capsys, arguments):
+    make_command(monkeypatch)
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("dual: error: ") and captured.err.count("\n") == 1
+
+
+def test_a_command_that_is_not_there_does_not_break_the_others(monkeypatch, capsys):
+    monkeypatch.setitem(cli.COMMANDS, "absent", ("dual_core.cli.absent", "not written"))
+    assert cli.main(["--help"]) == 0
+    assert cli.main(["absent"]) == 2
+    assert "absent" in capsys.readouterr().err
+
+
+def test_options_from_a_file_and_the_command_line_wins(monkeypatch, tmp_path):
+    seen = make_command(monkeypatch)
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "files: [x.mrc, y.mrc]\nnumber: 4\nshare: 1e-1\nname: N\nfast-mode: true\n"
+        "range: [-60, 60.5]\nkind: null\n"
+    )
+    assert cli.main(["probe", "--config", str(config)]) == 0
+    args = seen[-1]
+    assert args.files == ["x.mrc", "y.mrc"] and args.number == 4 and args.share == 0.1
+    assert args.name == "N" and args.fast_mode is True and args.range == [-60.0, 60.5]
+    assert args.kind is None
+    assert cli.main(["-v", "probe", "z.mrc", f"--config={config}", "--number", "9"]) == 0
+    assert seen[-1].files == ["z.mrc"] and seen[-1].number == 9 and seen[-1].verbose
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "unknown: 1",
+        "number: 0",
+        "number: [1, 2]",
+        "fast-mode: 3",
+        "range: [1]",
+        "kind: c",
+        "debug: true",
+        "- a list",
+        "a: [",
+    ],
+)
+def test_a_bad_config_is_refused(monkeypatch, capsys, tmp_path, text):
+    seen = make_command(monkeypatch)
+    config = tmp_path / "c.yaml"
+    config.write_text(text + "\n")
+    assert cli.main(["probe", "a", "--name", "n", "--config", str(config)]) == 2
+    assert not seen
+    error = capsys.readouterr().err
+    assert str(config) in error and error.count("\n") == 1
+
+
+def test_config_and_program_options_reach_nested_commands(monkeypatch, tmp_path):
+    seen = make_command(monkeypatch, nested=True)
+    config = tmp_path / "c.yaml"
+    config.write_text("name: N\nnumber: 3\n")
+    assert cli.main(["probe", "deep", "a", "--config", str(config), "--verbose"]) == 0
+    assert seen[-1].name == "N" and seen[-1].number == 3 and seen[-1].verbose
+    assert cli.main(["probe", "--debug", "deep", "a", "--name", "n"]) == 0
+    assert seen[-1].debug and not seen[-1].verbose
+
+
+def test_dumped_options_are_a_config(monkeypatch, tmp_path):
+    seen = make_command(monkeypatch)
+    dumped = tmp_path / "new" / "probe.yaml"
+    assert cli.main(["probe", "a", "b", "--name", "N", "--range", "1", "2", "--debug"]) == 0
+    common.dump_options(seen[-1], dumped)
+    assert dumped.read_text().startswith(f"# dual probe {__version__}")
+    assert [p.name for p in dumped.parent.iterdir()] == ["probe.yaml"]
+    assert not {"debug", "command", "config"} & set(yaml.safe_load(dumped.read_text()))
+    assert cli.main(["probe", "--config", str(dumped)]) == 0
+    first, second = vars(seen[-2]), vars(seen[-1])
+    for name in ("files", "number", "share", "range", "name", "fast_mode", "kind"):
+        assert first[name] == second[name]
+
+
+@pytest.mark.parametrize(
+    "error, status, words",
+    [
+        (DualError("a.mrc: broken;\n copy it again"), 2, "a.mrc: broken; copy it again"),
+        (OSError(28, "No space left on device", "o.mrc"), 2, "No space left on device (o.mrc)"),
+        (MemoryError(), 2, "out of memory"),
+        (ModuleNotFoundError("no", name="torch"), 2, "torch"),
+        (ZeroDivisionError("a bug"), 1, "unexpected ZeroDivisionError"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_errors_become_one_line(monkeypatch, capsys, error, status, words):
+    def fail(args):
+        raise error
+
+    make_command(monkeypatch, fail)
+    arguments = ["probe", "a", "--name", "n"]
+    assert cli.main(arguments) == status
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1
+    with pytest.raises(type(error)):
+        cli.main(arguments + ["--debug"])
+
+
+def test_termination_unwinds(monkeypatch):
+    cleaned = []
+
+    def work(args):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+
+    make_command(monkeypatch, work)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["probe", "a", "--name", "n"])
+    assert end.value.code == 143 and cleaned
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_quiet_and_verbose(monkeypatch, capsys):
+    def speak(args):
+        import logging
+
+        logger = logging.getLogger("dual_core.somewhere")
+        logger.debug("detail")
+        logger.info("fact")
+        logger.warning("careful")
+        return 0
+
+    make_command(monkeypatch, speak)
+    said = {}
+    for flag in ("", "--quiet", "--verbose"):
+        cli.main(["probe", "a", "--name", "n"] + ([flag] if flag else []))
+        said[flag] = capsys.readouterr().err.splitlines()
+    assert said[""] == ["fact", "warning: careful"]
+    assert said["--quiet"] == ["warning: careful"]
+    assert said["--verbose"] == ["detail", "fact", "warning: careful"]
+
+
+def test_progress_without_a_terminal_logs_lines(monkeypatch, caplog):
+    clock = iter(range(0, 10_000, 20))
+    monkeypatch.setattr(common.time, "monotonic", lambda: next(clock))
+    with caplog.at_level("INFO"), common.progress_bar("t.mrc") as report:
+        for done in range(1, 11):
+            report(done, 10)
+    lines = [r.getMessage() for r in caplog.records]
+    assert len(lines) == 4 and lines[0] == "t.mrc: 2 of 10 tiles, 160 s left"
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    common.logging.getLogger("dual_core").setLevel("INFO")
+    with common.progress_bar("t.mrc") as report:
+        report(5, 10)
+        report(1, 20)
+        report(20, 20)
+    error = capsys.readouterr().err
+    assert "t.mrc" in error and "20/20" in error
+
+
+def test_numbers():
+    assert common.positive_float("2.5") == 2.5 and common.non_negative_int("0") == 0
+    for kind, text in ((common.positive_float, "inf"), (common.non_negative_int, "-1")):
+        with pytest.raises(argparse.ArgumentTypeError):
+            kind(text)
