@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
 from scipy.interpolate import RegularGridInterpolator
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from .patches import PatchSource, StandardisedVolume
 from .volumes import Triple
@@ -33,6 +33,10 @@ TRIM = 0.25  # of the blocks at each end; gold is in few blocks and would outwei
 MOST_SIGNAL = 0.9  # of the power in a band; there is always some noise
 SIGNIFICANT = 2.0  # standard errors below which a third cumulant is not believed
 FLOOR = 1e-6
+WEDGE_BAND = (0.08, 0.35)  # distance from the tilt axis where the wedge is looked for
+WEDGE_POWER = 0.4  # of the power near x below which a direction counts as not measured
+ANGLE_STEP_DEG = 3.0
+ANGLE_BINS = 60
 MARGIN = 16  # voxels that a block is mirrored by before it is filtered
 POOL = 16  # simulated blocks at hand
 
@@ -72,18 +76,19 @@ def fit_linear_model(
     frequency = _frequency(side)
     noisy_power = _smooth_power(noisy_spectra)
     clean_power = _smooth_power(clean_spectra)
-    # The noise and the structure go through one microscope and one reconstruction: within a
-    # shell the transfer is taken to follow the root of the tomogram's power.
-    anisotropy = np.sqrt(noisy_power / _shell_mean(noisy_power, frequency, side))
+    # Weighted back-projection gives structure one transfer in all measured directions, while the
+    # ramp filter makes the noise grow with the distance from the tilt axis. So H is isotropic but
+    # for the missing wedge, and all other anisotropy of the power is the noise's.
+    measured = measured_directions(noisy_power, side)
     centres, values = [], []
     for low, high in zip(BAND_EDGES[:-1], BAND_EDGES[1:]):
         centre, width = (low + high) / 2, (high - low) / 2
         band = np.exp(-0.5 * ((frequency - centre) / width) ** 2)
         band[0, 0, 0] = 0.0
-        values.append(_band_transfer(noisy_spectra, clean_spectra, band, band * anisotropy))
+        values.append(_band_transfer(noisy_spectra, clean_spectra, band, band * measured))
         centres.append(centre)
         logger.debug("transfer at %.4f cycles per voxel: %.3f", centre, values[-1])
-    transfer = np.interp(frequency, centres, values) * anisotropy
+    transfer = np.interp(frequency, centres, values) * measured
     ceiling = np.sqrt(MOST_SIGNAL * noisy_power / np.maximum(clean_power, FLOOR))
     transfer = np.clip(transfer, -ceiling, ceiling)
     noise_power = np.maximum(noisy_power - transfer**2 * clean_power, FLOOR)
@@ -125,12 +130,44 @@ def _smooth_power(spectra: Sequence[np.ndarray]) -> np.ndarray:
     return np.maximum(gaussian_filter(power, 0.8, mode=("wrap", "wrap", "nearest")), FLOOR)
 
 
-def _shell_mean(values: np.ndarray, frequency: np.ndarray, side: int) -> np.ndarray:
-    """Each coefficient's value replaced by the mean over its shell."""
-    shell = np.rint(frequency * side).astype(np.intp)
-    totals = np.bincount(shell.ravel(), values.ravel())
-    counts = np.bincount(shell.ravel())
-    return (totals / np.maximum(counts, 1))[shell]
+def measured_directions(power: np.ndarray, side: int) -> np.ndarray:
+    """How much of each coefficient was measured, 0 to 1, found from the power alone.
+
+    The missing wedge is where the power, seen along the tilt axis y, falls far below that of the
+    directions near x. Works for any tilt range, symmetric or not; a volume without a wedge gives
+    1 everywhere.
+
+    Parameters
+    ----------
+    power : mean power of the tomograms on the half grid, ``(side, side, side // 2 + 1)``.
+    side : of the grid.
+    """
+    kz = np.fft.fftfreq(side)[:, None, None]
+    ky = np.fft.fftfreq(side)[None, :, None]
+    kx = np.fft.rfftfreq(side)[None, None, :]
+    distance = np.sqrt(kz**2 + kx**2) + 0.0 * ky  # from the tilt axis
+    angle = np.degrees(np.arctan2(kz, kx)) + 0.0 * ky
+    looked_at = (distance > WEDGE_BAND[0]) & (distance < WEDGE_BAND[1]) & (np.abs(ky) < 0.25)
+    bins = np.clip(((angle + 90.0) / ANGLE_STEP_DEG).astype(np.intp), 0, ANGLE_BINS - 1)
+    # Relative to the mean at that distance, so that the fall of the spectrum does not count.
+    ring = np.rint(distance * side).astype(np.intp)
+    relative = power / _group_mean(power, ring)
+    totals = np.bincount(bins[looked_at], relative[looked_at], minlength=ANGLE_BINS)
+    counts = np.bincount(bins[looked_at], minlength=ANGLE_BINS)
+    profile = totals / np.maximum(counts, 1)
+    centres = (np.arange(ANGLE_BINS) + 0.5) * ANGLE_STEP_DEG - 90.0
+    reference = np.median(profile[np.abs(centres) < 30.0])
+    present = profile > WEDGE_POWER * reference
+    share = gaussian_filter1d(present.astype(float), 0.5, mode="wrap")
+    # Near the tilt axis every direction is within one voxel of a measured one.
+    return np.where(distance < 1.0 / side, 1.0, share[bins])
+
+
+def _group_mean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Each value replaced by the mean over its group."""
+    totals = np.bincount(groups.ravel(), values.ravel())
+    counts = np.bincount(groups.ravel())
+    return (totals / np.maximum(counts, 1))[groups]
 
 
 def _band_transfer(
@@ -239,6 +276,30 @@ class LinearSimulator:
         self.drawn += 1
         patches = [self._crop(generator) for _ in range(count)]
         return SimulatedBatch(*(np.stack(part)[:, np.newaxis] for part in zip(*patches)))
+
+    def tensors(self) -> Dict[str, np.ndarray]:
+        """The pool, for a checkpoint."""
+        names = SimulatedBatch._fields
+        return {
+            f"{number}.{name}": part
+            for number, block in enumerate(self.pool)
+            for name, part in zip(names, block)
+        }
+
+    def state(self) -> Dict[str, Any]:
+        """The rest of what a checkpoint needs, plain values."""
+        return {"drawn": self.drawn, "blocks": self._source.state()}
+
+    def restore(self, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+        """Put back what `tensors` and `state` gave."""
+        names = SimulatedBatch._fields
+        count = len(tensors) // len(names)
+        self.pool = [
+            SimulatedBatch(*(tensors[f"{number}.{name}"] for name in names))
+            for number in range(count)
+        ]
+        self.drawn = int(state["drawn"])
+        self._source.restore(state["blocks"])
 
     def simulate(self, generator: np.random.Generator) -> SimulatedBatch:
         """A block of the clean domain, its tomogram and its noise, ``(side, side, side)``."""

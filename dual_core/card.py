@@ -64,7 +64,7 @@ class ModelCard:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str, path: PathLike = "the model") -> "ModelCard":
+    def from_json(cls, text: str, path: PathLike = "the model") -> ModelCard:
         """The card from its JSON. Unknown fields of the same format version are ignored.
 
         Raises

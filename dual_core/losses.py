@@ -1,7 +1,7 @@
 """Equations 1 and 3 to 9 of the paper, made numerically safe.
 
-Every function computes in float32 whatever the autocast type of its inputs, and stays finite
-with finite gradients for perfect matches, constant patches and batches smaller than the code.
+Every function computes in float32 or finer whatever the autocast type of its inputs, returns
+float32, and stays finite with finite gradients for perfect matches, constant patches and batches smaller than the code.
 """
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def discriminator_loss(
     for real_logits, fake_logits in zip(real, fake):
         real_logits, fake_logits = real_logits.float(), fake_logits.float()
         if kind == "cross-entropy":
-            loss = functional.softplus(fake_logits).mean() + functional.softplus(-real_logits).mean()
+            loss = functional.softplus(fake_logits).mean()
+            loss = loss + functional.softplus(-real_logits).mean()
         else:
             loss = (real_logits - 1.0).square().mean() + fake_logits.square().mean()
         losses.append(loss)
@@ -103,14 +104,16 @@ def noise_code_loss(codes: Tensor, shrinkage: float = 0.1) -> Tensor:
     shrinkage : weight of the unit matrix that is blended into the covariance, so that it is
         positive definite for n <= K and its estimate from few samples is not punished.
     """
-    codes = codes.float()
+    # In float32 the shrinkage is lost beside the covariance of codes that have run away (1e4),
+    # which then is not positive definite; and autocast leaves float64 products alone.
+    codes = codes.double()
     count, size = codes.shape
     mean = codes.mean(dim=0)
     centred = codes - mean
     covariance = centred.T @ centred / max(count - 1, 1)
-    unit = torch.eye(size, device=codes.device)
+    unit = torch.eye(size, dtype=codes.dtype, device=codes.device)
     factor = torch.linalg.cholesky((1.0 - shrinkage) * covariance + shrinkage * unit)
     log_determinant = 2.0 * torch.log(torch.diagonal(factor)).sum()
     trace = torch.linalg.solve_triangular(factor, unit, upper=False).square().sum()
     distance = torch.linalg.solve_triangular(factor, mean[:, None], upper=False).square().sum()
-    return 0.5 * (trace + distance - size + log_determinant) / size
+    return (0.5 * (trace + distance - size + log_determinant) / size).float()

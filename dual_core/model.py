@@ -44,7 +44,8 @@ class DualModel(nn.Module):
         )
         self.noisy_discriminator = _discriminator(config)
         self.clean_discriminator = _discriminator(config)
-        self.to(memory_format=torch.channels_last_3d)
+        # Convolutions in 3D are 2 to 4 times as fast on a CPU in this layout.
+        nn.Module.to(self, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     @property
     def multiple(self) -> int:
@@ -68,7 +69,7 @@ class DualModel(nn.Module):
         write_atomically(Path(path), save(weights, {CARD_KEY: self.card.to_json()}))
 
     @classmethod
-    def load(cls, path: PathLike, device: Union[str, torch.device] = "cpu") -> "DualModel":
+    def load(cls, path: PathLike, device: Union[str, torch.device] = "cpu") -> DualModel:
         """Read a model. Only numbers are read: nothing in the file is ever run.
 
         Raises
@@ -87,7 +88,7 @@ class DualModel(nn.Module):
 
 def network_config(values: Mapping[str, Any]) -> NetworkConfig:
     """The network configuration from the plain values of a card."""
-    given = {
+    given: Dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
     return NetworkConfig(**given)

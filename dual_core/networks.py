@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 SLOPE = 0.1
 SCALE_OFFSET = -0.43  # softplus(-0.43) = 0.5: the first noise masks' deviation
-POOLED_SIDE = 4  # side of the feature map between the noise encoder's convolutions and its linear layer
+POOLED_SIDE = 4  # side of the feature map before the noise encoder's linear layer
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class NetworkConfig:
     code_size: int = 32
     noise_side: int = 32
     discriminator_channels: Tuple[int, ...] = (16, 32, 64)
-    discriminator_scales: int = 1
-    spectral_norm: bool = False
+    discriminator_scales: int = 2
+    spectral_norm: bool = True
 
     def __post_init__(self) -> None:
         if len(self.channels) < 1 or min(self.channels) < 1:
@@ -228,10 +228,10 @@ def log_power_spectrum(volume: Tensor) -> Tensor:
 class _Branch(nn.Module):
     """A patch-wise discriminator: strided convolutions to a map of logits."""
 
-    def __init__(self, channels: Sequence[int], normalised: bool, inputs: int = 1) -> None:
+    def __init__(self, channels: Sequence[int], normalised: bool) -> None:
         super().__init__()
         layers: List[nn.Module] = []
-        previous = inputs
+        previous = 1
         for width in channels:
             layers += [nn.Conv3d(previous, width, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
             previous = width
@@ -253,14 +253,14 @@ class Discriminator(nn.Module):
     Returns one map of logits for each branch: positive means "real".
     """
 
-    def __init__(self, channels: Sequence[int], scales: int = 1, normalised: bool = False, inputs: int = 1) -> None:
+    def __init__(self, channels: Sequence[int], scales: int = 1, normalised: bool = False) -> None:
         super().__init__()
-        self.spatial = nn.ModuleList([_Branch(channels, normalised, inputs) for _ in range(scales)])
+        self.spatial = nn.ModuleList([_Branch(channels, normalised) for _ in range(scales)])
         self.spectral = _Branch(channels, normalised)
 
     def forward(self, volume: Tensor) -> List[Tensor]:
         """``(b, 1, z, y, x)`` -> logits, a tensor ``(b, 1, z', y', x')`` for each branch."""
-        logits: List[Tensor] = [self.spectral(log_power_spectrum(volume[:, :1]))]
+        logits: List[Tensor] = [self.spectral(log_power_spectrum(volume))]
         scaled = volume
         for index, branch in enumerate(self.spatial):
             if index:

@@ -7,8 +7,9 @@ training on data larger than the memory reads the disk in long runs and seldom.
 """
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -16,9 +17,8 @@ from .errors import DualError
 from .volumes import ReadableVolume, Triple
 
 MEMORY_BUDGET = 2 << 30  # bytes of voxels that one domain may keep in memory
-BLOCK_PATCHES = 3  # side of a block, in patches
+BLOCK_SIDE = 96  # voxels of a block of the pool, or twice the patch where that is more
 POOL_BLOCKS = 32
-BLOCK_USES = BLOCK_PATCHES**3
 EMPTY_DEVIATION = 0.05  # of a clean patch, in deviations of the clean domain
 EMPTY_SHARE = 0.1  # of the clean patches may be empty: a cell has empty places too
 EMPTY_TRIES = 20
@@ -84,6 +84,7 @@ class PatchSource:
         self.turns = turns
         self.skip_empty = skip_empty
         self._volumes = list(volumes)
+        self._block_side = max(BLOCK_SIDE, 2 * side)
         sizes = [float(np.prod(entry.volume.shape)) for entry in volumes]
         self._weights = np.array(sizes) / sum(sizes)
         self.in_memory = 4 * sum(sizes) <= memory_budget
@@ -98,6 +99,15 @@ class PatchSource:
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """``(count, 1, side, side, side)`` patches, float32, each freshly augmented."""
         return np.stack([self._patch(generator) for _ in range(count)])[:, np.newaxis]
+
+    def with_side(self, side: int) -> PatchSource:
+        """The same domain in patches of another size; what is in memory is shared."""
+        other = copy.copy(self)
+        other.side = side
+        other._block_side = max(BLOCK_SIDE, 2 * side)
+        if not self.in_memory:
+            other._keys, other._blocks = [], []
+        return other
 
     def state(self) -> List[List[Any]]:
         """The pool of blocks as plain values, for a checkpoint."""
@@ -155,11 +165,11 @@ class PatchSource:
             int(generator.integers(length - extent + 1))
             for length, extent in zip(shape, self._block_shape(index))
         ]
-        return index, _triple(start), BLOCK_USES
+        return index, _triple(start), (self._block_side // self.side) ** 3
 
     def _block_shape(self, index: int) -> Triple:
         shape = self._volumes[index].volume.shape
-        return _triple([min(length, BLOCK_PATCHES * self.side) for length in shape])
+        return _triple([min(length, self._block_side) for length in shape])
 
     def _read_block(self, index: int, start: Triple) -> np.ndarray:
         return self._volumes[index].read(start, self._block_shape(index))
@@ -170,10 +180,10 @@ def generator_state(generator: np.random.Generator) -> Dict[str, Any]:
     return dict(generator.bit_generator.state)
 
 
-def restored_generator(state: Optional[Dict[str, Any]]) -> np.random.Generator:
+def restored_generator(state: Mapping[str, Any]) -> np.random.Generator:
     """A random generator in the state that `generator_state` gave."""
     generator = np.random.default_rng()
-    generator.bit_generator.state = state
+    generator.bit_generator.state = dict(state)
     return generator
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dual_core.errors import DualError
-from dual_core.evaluation.figures import (
+from dual_core.figures import (
     central_slice,
     contrast_limits,
     curves_figure,
@@ -142,7 +142,7 @@ def test_nothing_to_draw_is_refused(tmp_path):
 
 def test_pyplot_is_never_imported(tmp_path):
     code = (
-        "import sys, numpy; from dual_core.evaluation.figures import slices_figure; "
+        "import sys, numpy; from dual_core.figures import slices_figure; "
         "slices_figure({'a': numpy.random.rand(8, 8, 8)}, sys.argv[1], 10.0); "
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )

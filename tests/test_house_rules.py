@@ -41,13 +41,16 @@ ROOMS: List[Tuple[str, Tuple[str, ...]]] = [
     ("model", ("model",)),
     ("losses", ("losses",)),
     ("tiling", ("tiling",)),
+    ("figures", ("figures",)),
     ("patches", ("patches",)),
+    ("calibration", ("calibration",)),
     ("training", ("training",)),
     ("tasks", ("tasks",)),
     ("grand_models", ("grand_models",)),
     ("physics", ("physics",)),
     ("picking", ("picking",)),
     ("evaluation", ("evaluation",)),
+    ("demo", ("demo",)),
     ("cli", ("cli", "__main__")),
 ]
 # Read by the plugin in Scipion's interpreter, where nothing of the engine's is installed.

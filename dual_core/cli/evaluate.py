@@ -259,7 +259,7 @@ def _write(
     voxel_size_A: float,
     args: argparse.Namespace,
 ) -> None:
-    from dual_core.evaluation.figures import slices_figure, spectra_figure
+    from dual_core.figures import slices_figure, spectra_figure
 
     folder.mkdir(parents=True, exist_ok=True)
     with _replacing(folder / "scores.csv") as file:

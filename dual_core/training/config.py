@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+import yaml
+
 from ..errors import DualError
 from ..networks import NetworkConfig
 
 METHODS = ("stable", "paper")
 PRESETS = ("quick", "standard", "thorough")
+ADVERSARIAL = ("cross-entropy", "least-squares")
+CONTRASTS = ("auto", "dark", "bright")
 SMALLEST_MAP = 3  # voxels a side of the coarsest feature map; see `Trainer` about smaller ones
 
 
@@ -30,6 +34,10 @@ class TrainingConfig:
     adversarial : ``cross-entropy`` (equations 6 to 8) or ``least-squares``.
     clean_cycle_share : how much of the gradient of equation 4 reaches Gs.
     noisy_cycle_share : how much of the gradient of equation 5 reaches Dn.
+    clean_adversarial_share : how much of equation 8's term of Dv counts for Dn.
+    calibration_weight : of the squared difference between Gs and the linear model.
+    rehearsals : extra steps of Dn on pairs of the linear model, an iteration.
+    rehearsal_rate : their learning rate, in learning rates.
     average_decay : of the exponential moving average of the generators' weights.
     code_pool : noise codes of recent iterations that equation 9 looks at too.
     network : sizes of the six networks.
@@ -56,9 +64,9 @@ class TrainingConfig:
     clean_cycle_share: float = 0.0
     noisy_cycle_share: float = 0.0
     calibration_weight: float = 5.0
-    clean_adversarial_share: float = 1.0
+    clean_adversarial_share: float = 0.0
     rehearsals: int = 2
-    rehearse_generated: bool = True
+    rehearsal_rate: float = 3.0
     average_decay: float = 0.995
     code_pool: int = 128
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -69,6 +77,36 @@ class TrainingConfig:
     clean_voxel_size_A: Optional[float] = None
     tilt_range_deg: Optional[Tuple[float, float]] = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        multiple = self.network.stem_stride * 2 ** (len(self.network.channels) - 1)
+        smallest = SMALLEST_MAP * multiple
+        if self.patch % multiple or self.patch < smallest:
+            raise DualError(
+                f"a patch of {self.patch} voxels does not fit the networks; choose a multiple of "
+                f"{multiple} from {smallest} up"
+            )
+        if self.network.noise_side != self.patch:
+            raise DualError(
+                f"the noise decoder draws cubes of {self.network.noise_side} voxels and a patch "
+                f"has {self.patch}; set network.noise_side to the patch's side"
+            )
+        for name in ("iterations", "batch", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise DualError(f"{name} must be more than 0, not {getattr(self, name)}")
+        for name, choices in (
+            ("method", METHODS), ("preset", PRESETS), ("adversarial", ADVERSARIAL),
+            ("contrast", CONTRASTS), ("clean_contrast", CONTRASTS),
+        ):
+            if getattr(self, name) not in choices:
+                raise DualError(
+                    f"{name} {getattr(self, name)!r} is unknown; choose {', '.join(choices)}"
+                )
+
+    @property
+    def uses_linear_model(self) -> bool:
+        """Whether a linear model of the noisy domain is fitted and trained with."""
+        return self.calibration_weight > 0 or self.rehearsals > 0
 
     def weights_at(self, progress: float) -> Dict[str, float]:
         """The weight of each loss term: lambda 1 to 3 of equation 3, and the calibration's."""
@@ -87,3 +125,96 @@ class TrainingConfig:
             return self.learning_rate
         remaining = (1.0 - progress) / (1.0 - self.decay_from)
         return self.learning_rate * max(remaining, 0.01)
+
+
+# How long to train. Iterations are all that differs: the networks are the same, so that a model
+# of any preset denoises equally fast.
+_PRESETS: Dict[str, Dict[str, Any]] = {
+    "quick": {"iterations": 400},
+    "standard": {"iterations": 1500},
+    "thorough": {"iterations": 6000},
+}
+
+# The paper's equations as printed, made safe; see docs/training.md for what "stable" changes.
+_METHODS: Dict[str, Dict[str, Any]] = {
+    "stable": {},
+    "paper": {
+        "learning_rate": 1e-4,
+        "decay_from": 1.0,
+        "clean_cycle_share": 1.0,
+        "noisy_cycle_share": 1.0,
+        "clean_adversarial_share": 1.0,
+        "calibration_weight": 0.0,
+        "rehearsals": 0,
+        "average_decay": 0.0,
+        "network": NetworkConfig(
+            channels=(16, 32, 64),
+            stem_stride=1,
+            discriminator_scales=1,
+            spectral_norm=False,
+        ),
+    },
+}
+
+
+def preset_config(preset: str, method: str = "stable", **changes: Any) -> TrainingConfig:
+    """The configuration of a preset and a method, with some values changed.
+
+    Parameters
+    ----------
+    preset : how long to train: ``quick``, ``standard`` or ``thorough``.
+    method : ``stable`` (what measures best) or ``paper`` (the equations as printed, made safe).
+    changes : any attribute of `TrainingConfig`.
+
+    Raises
+    ------
+    DualError
+        For unknown names and for values that do not fit together.
+    """
+    values: Dict[str, Any] = {"preset": preset, "method": method}
+    values.update(_PRESETS.get(preset, {}))
+    values.update(_METHODS.get(method, {}))
+    values.update(changes)
+    unknown = set(values) - {entry.name for entry in dataclasses.fields(TrainingConfig)}
+    if unknown:
+        raise DualError(f"unknown setting {', '.join(sorted(unknown))}; see config.yaml of a run")
+    network = values.setdefault("network", NetworkConfig())
+    patch = values.get("patch", TrainingConfig.patch)
+    values["network"] = dataclasses.replace(network, noise_side=patch)
+    return TrainingConfig(**values)
+
+
+def save_config(config: TrainingConfig, path: Path) -> None:
+    """Write the configuration as YAML."""
+    values = _plain(dataclasses.asdict(config))
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """The configuration that `save_config` wrote.
+
+    Raises
+    ------
+    DualError
+        For a file that is missing, no YAML, or holds unknown settings.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+        network = {name: _tuples(value) for name, value in values.pop("network").items()}
+        given = {name: _tuples(value) for name, value in values.items()}
+        return TrainingConfig(network=NetworkConfig(**network), **given)
+    except (OSError, yaml.YAMLError, TypeError, AttributeError, KeyError, ValueError) as error:
+        raise DualError(f"{path} is no training configuration; check the folder") from error
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which is all that safe YAML knows."""
+    if isinstance(value, Mapping):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

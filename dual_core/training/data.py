@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..calibration import LinearModel, LinearSimulator, fit_linear_model
 from ..contrast import detect_contrast
 from ..errors import DualError
 from ..patches import (
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 HASHED_BYTES = 1 << 20  # of a volume's beginning; enough to tell two tomograms apart
 SYMMETRIC_WITHIN_DEG = 3.0
+BLOCK_SIDE = 64  # voxels of the blocks that the linear model simulates
+FAINTEST = 0.02  # signal-to-noise ratio in the best band below which something is wrong
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,15 @@ class Domain:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Both domains and the voxel size that they are brought to."""
+    """Both domains, the voxel size that they are brought to, and a linear model of the noisy one.
+
+    ``simulator`` is None where the method does without the linear model.
+    """
 
     noisy: Domain
     clean: Domain
     voxel_size_A: float
+    simulator: Optional[LinearSimulator]
 
 
 def open_training_data(
@@ -99,14 +106,24 @@ def open_training_data(
     clean_standardised = [
         StandardisedVolume(view, clean_mean, clean_deviation) for view in clean_views
     ]
+    flips = _allowed_flips(config.tilt_range_deg)
+    noisy_patches = PatchSource(
+        noisy_standardised, config.patch, flips=flips, memory_budget=memory_budget
+    )
+    clean_patches = PatchSource(
+        clean_standardised, config.patch, turns=True, skip_empty=True, memory_budget=memory_budget
+    )
+    simulator = None
+    if config.uses_linear_model:
+        generator = np.random.default_rng(config.seed)
+        linear = fit_linear_model(noisy_standardised, clean_standardised, generator)
+        side = min(BLOCK_SIDE, *(length for view in clean_views for length in view.shape))
+        blocks = clean_patches.with_side(side - side % 2)
+        simulator = LinearSimulator(linear, blocks, config.patch, flips)
+        _tell(linear, voxel_size_A)
     return TrainingData(
         Domain(
-            PatchSource(
-                noisy_standardised,
-                config.patch,
-                flips=_allowed_flips(config.tilt_range_deg),
-                memory_budget=memory_budget,
-            ),
+            noisy_patches,
             tuple(noisy_standardised),
             tuple(_facts(volume) for volume in noisy_volumes),
             noisy_contrast,
@@ -114,13 +131,7 @@ def open_training_data(
             noisy_deviation,
         ),
         Domain(
-            PatchSource(
-                clean_standardised,
-                config.patch,
-                turns=True,
-                skip_empty=True,
-                memory_budget=memory_budget,
-            ),
+            clean_patches,
             tuple(clean_standardised),
             tuple(_facts(volume) for volume in clean_volumes),
             clean_contrast,
@@ -128,7 +139,21 @@ def open_training_data(
             clean_deviation,
         ),
         voxel_size_A,
+        simulator,
     )
+
+
+def _tell(linear: LinearModel, voxel_size_A: float) -> None:
+    """Log where the structure ends in the noise."""
+    ratios = ", ".join(
+        f"{voxel_size_A / frequency:.0f} A: {ratio:.2f}" for frequency, _, ratio in linear.bands
+    )
+    logger.info("signal-to-noise ratio of the tomograms at %s", ratios)
+    if max(ratio for _, _, ratio in linear.bands) < FAINTEST:
+        logger.warning(
+            "hardly any structure that the clean domain shows was found in the tomograms; check "
+            "contrast and voxel sizes, and whether both domains show the same kind of sample"
+        )
 
 
 def _common_contrast(volumes: Sequence[Volume], wanted: str, what: str, option: str) -> str:

@@ -25,12 +25,14 @@ from .config import TrainingConfig, save_config
 from .data import TrainingData, open_training_data
 from .monitor import History, Watch
 from .previews import draw_previews
-from .step import Trainer
+from .step import Batch, Trainer, all_finite
 
 logger = logging.getLogger(__name__)
 
 MODEL = "model.safetensors"
 CONFIG = "config.yaml"
+SNAPSHOTS = "snapshots"
+SIMULATOR = "simulator."  # prefix of its tensors in a checkpoint
 
 Progress = Callable[[int, int, Dict[str, float]], None]
 
@@ -46,6 +48,7 @@ class RunOptions:
     checkpoint_every_min : minutes between checkpoints.
     log_every : iterations between two lines of the history.
     previews : how many times over the run preview pictures are drawn.
+    snapshots : how many times over the run the model is kept in ``snapshots/``.
     memory_budget : bytes of voxels a domain may keep in memory.
     """
 
@@ -55,6 +58,7 @@ class RunOptions:
     checkpoint_every_min: float = 5.0
     log_every: int = 10
     previews: int = 8
+    snapshots: int = 0
     memory_budget: int = MEMORY_BUDGET
 
 
@@ -125,7 +129,7 @@ def train(
     save_config(config, run / CONFIG)
     history = History(run, session.iteration if resume else None)
     watch = Watch()
-    due = _Schedule(config.iterations, options, started)
+    due = _Schedule(options, started)
     reason = "finished"
     with _catch_signals() as stop:
         while session.iteration < config.iterations:
@@ -135,13 +139,16 @@ def train(
             warnings = watch.look(values)
             if warnings:
                 entry["warnings"] = warnings
-            if session.iteration % options.log_every == 0 or warnings:
+            last = session.iteration == config.iterations
+            if session.iteration % options.log_every == 0 or warnings or last:
                 entry["seconds"] = round(time.monotonic() - started, 2)
                 history.add(entry)
             if progress is not None:
                 progress(session.iteration, config.iterations, values)
-            if due.preview(session.iteration):
+            if is_due(session.iteration, config.iterations, options.previews):
                 draw_previews(session.trainer.averaged_model(), data, run, session.iteration)
+            if is_due(session.iteration, config.iterations, options.snapshots):
+                session.save_snapshot(run)
             if stop.name or due.time_is_up():
                 reason = stop.name or "time limit"
                 break
@@ -171,17 +178,37 @@ class _Session:
     def iterate(self) -> Dict[str, float]:
         """One iteration; its loss terms."""
         config = self.config
-        tomogram = self.data.noisy.patches.draw(config.batch, self.generator)
-        density = self.data.clean.patches.draw(config.batch, self.generator)
-        seed = int(self.generator.integers(2**31))
-        values = self.trainer.step(
-            torch.from_numpy(tomogram).to(self.device),
-            torch.from_numpy(density).to(self.device),
-            seed,
-            self.iteration / config.iterations,
-        )
+        values = self.trainer.step(self._batch(), self.iteration / config.iterations)
+        if self.data.simulator is not None and all_finite(values):
+            losses = []
+            for _ in range(config.rehearsals):
+                pairs = self.data.simulator.draw(config.batch, self.generator)
+                losses.append(
+                    self.trainer.rehearse(self._tensor(pairs.tomogram), self._tensor(pairs.density))
+                )
+            if losses:
+                values["loss_rehearsal"] = float(np.mean(losses))
         self.iteration += 1
         return values
+
+    def _batch(self) -> Batch:
+        config, random = self.config, self.generator
+        tomogram = self.data.noisy.patches.draw(config.batch, random)
+        code = random.standard_normal((config.batch, config.network.code_size), dtype=np.float32)
+        linear = None
+        if self.data.simulator is None:
+            density = self.data.clean.patches.draw(config.batch, random)
+            noise = random.standard_normal(density.shape, dtype=np.float32)
+        else:
+            pairs = self.data.simulator.draw(config.batch, random)
+            density, noise, linear = pairs.density, pairs.noise, self._tensor(pairs.tomogram)
+        return Batch(
+            self._tensor(tomogram), self._tensor(density), self._tensor(noise),
+            self._tensor(code), linear,
+        )
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
 
     def save(self, run: Path) -> None:
         """Write checkpoint and model."""
@@ -191,12 +218,26 @@ class _Session:
             "noisy": self.data.noisy.patches.state(),
             "clean": self.data.clean.patches.state(),
             "trainer": self.trainer.plain_state(),
+            "simulator": None if self.data.simulator is None else self.data.simulator.state(),
             "card": make_card(self.data, self.config, self.iteration).to_json(),
         }
-        save_checkpoint(run, self.trainer.tensors(), values)
+        tensors = self.trainer.tensors()
+        if self.data.simulator is not None:
+            for name, array in self.data.simulator.tensors().items():
+                tensors[SIMULATOR + name] = torch.from_numpy(array)
+        save_checkpoint(run, tensors, values)
+        self._model_to_save().save(run / MODEL)
+
+    def save_snapshot(self, run: Path) -> None:
+        """Keep the model as it is now."""
+        folder = run / SNAPSHOTS
+        folder.mkdir(exist_ok=True)
+        self._model_to_save().save(folder / f"model_{self.iteration:07d}.safetensors")
+
+    def _model_to_save(self) -> DualModel:
         model = self.trainer.averaged_model()
         model.card = make_card(self.data, self.config, self.iteration)
-        model.save(run / MODEL)
+        return model
 
     def restore(self, run: Path) -> None:
         """Go back to the checkpoint in `run`."""
@@ -213,16 +254,20 @@ class _Session:
         self.generator = restored_generator(values["generator"])
         self.data.noisy.patches.restore(values["noisy"])
         self.data.clean.patches.restore(values["clean"])
+        if self.data.simulator is not None:
+            pool = {
+                name[len(SIMULATOR) :]: tensor.numpy()
+                for name, tensor in tensors.items()
+                if name.startswith(SIMULATOR)
+            }
+            self.data.simulator.restore(pool, values["simulator"])
         self.iteration = int(values["iteration"])
 
 
 class _Schedule:
-    """When the next checkpoint and preview are due and when the time is up."""
+    """When the next checkpoint is due and when the time is up."""
 
-    def __init__(self, iterations: int, options: RunOptions, started: float) -> None:
-        self._every = max(1, iterations // max(options.previews, 1))
-        self._previews = options.previews > 0
-        self._total = iterations
+    def __init__(self, options: RunOptions, started: float) -> None:
         self._interval = 60 * options.checkpoint_every_min
         self._limit = options.time_limit_min
         self._started = started
@@ -234,11 +279,13 @@ class _Schedule:
         self._last = time.monotonic()
         return True
 
-    def preview(self, iteration: int) -> bool:
-        return self._previews and (iteration % self._every == 0 or iteration == self._total)
-
     def time_is_up(self) -> bool:
         return self._limit is not None and time.monotonic() - self._started > 60 * self._limit
+
+
+def is_due(iteration: int, total: int, times: int) -> bool:
+    """Whether something that happens `times` times over a run, last at its end, is due."""
+    return times > 0 and (iteration % max(1, total // times) == 0 or iteration == total)
 
 
 def make_card(data: TrainingData, config: TrainingConfig, iterations: int) -> ModelCard:
@@ -261,7 +308,7 @@ def make_card(data: TrainingData, config: TrainingConfig, iterations: int) -> Mo
 
 
 def _check_finite(values: Dict[str, float], iteration: int, run: Path) -> None:
-    if not np.isfinite(list(values.values())).all():
+    if not all_finite(values):
         raise DualError(
             f"a loss is not finite at iteration {iteration}; the last good checkpoint is in {run}: "
             "try --resume, with a lower --learning-rate or --precision float32 if it happens again"

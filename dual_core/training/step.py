@@ -19,11 +19,11 @@ GRADIENT_NORM = 5.0
 
 
 def share_gradient(volume: Tensor, share: float) -> Tensor:
-    """The same values, with `share` (0 to 1) of the gradient going back."""
-    if share >= 1.0:
+    """The same values, with `share` times the gradient going back."""
+    if share == 1.0:
         return volume
     fixed = volume.detach()
-    return fixed if share <= 0.0 else fixed + share * (volume - fixed)
+    return fixed if share == 0.0 else fixed + share * (volume - fixed)
 
 
 class Batch(NamedTuple):
@@ -100,9 +100,10 @@ class Trainer:
         -----
         Nothing is changed by a batch that makes a number that is not finite.
         """
-        for optimiser in self._optimisers.values():
+        rate = self.config.learning_rate_at(progress)
+        for name, optimiser in self._optimisers.items():
             for group in optimiser.param_groups:
-                group["lr"] = self.config.learning_rate_at(progress)
+                group["lr"] = rate * (self.config.rehearsal_rate if name == "denoiser" else 1.0)
         values, fake_tomogram, fake_density = self._train_generators(batch, progress)
         if all_finite(values):
             values["loss_discriminators"] = self._train_discriminators(
@@ -139,7 +140,9 @@ class Trainer:
                 share_gradient(fake_density, config.noisy_cycle_share)
                 + model.noise_decoder(encoded)
             ).float()
-        codes = torch.cat([self.codes, encoded])
+        # The earlier codes have no gradient: this batch's stands for all of them.
+        share = 1.0 + len(self.codes) / len(encoded)
+        codes = torch.cat([self.codes, share_gradient(encoded, share)])
         self.codes = codes.detach()[-config.code_pool :]
         terms = {
             "loss_density": losses.reconstruction_loss(density, density_again),

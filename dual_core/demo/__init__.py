@@ -1,0 +1,1 @@
+"""The demo: everything from grand models to scores on small synthetic cells."""

@@ -1,0 +1,77 @@
+"""Pictures of a run in progress: what the networks make of a tomogram and of a grand model."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Sequence, Tuple
+
+import numpy as np
+import torch
+
+from ..figures import slices_figure, spectra_figure
+from ..model import DualModel
+from ..patches import StandardisedVolume
+from ..volumes import Triple
+from .data import TrainingData
+
+FOLDER = "previews"
+LARGEST_SIDE = 128  # voxels of the region that is shown
+
+
+def draw_previews(model: DualModel, data: TrainingData, run: Path, iteration: int) -> None:
+    """Write slices and spectra of raw, denoised, grand model and simulated into ``previews/``.
+
+    Parameters
+    ----------
+    model : the averaged model.
+    data : both domains; the middle of the first volume of each is shown.
+    run : training directory.
+    iteration : for the file names.
+    """
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    tomogram = _middle(data.noisy.volumes[0], model.multiple)
+    density = _middle(data.clean.volumes[0], model.multiple)
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        denoised = model.denoiser(_tensor(tomogram, device))
+        noise = _noise(model, density.shape, device)
+        simulated = model.structural_generator(_tensor(density, device) + noise)
+    pictures = {
+        "raw": tomogram,
+        "denoised": _array(denoised),
+        "grand model": density,
+        "simulated": _array(simulated),
+    }
+    title = f"iteration {iteration}"
+    name = f"{iteration:07d}"
+    slices_figure(pictures, folder / f"slices_{name}.png", data.voxel_size_A, title=title)
+    spectra_figure(pictures, folder / f"spectra_{name}.png", data.voxel_size_A, title=title)
+
+
+def _middle(entry: StandardisedVolume, multiple: int) -> np.ndarray:
+    """The middle of a volume, as large as is quickly shown, sides multiples of `multiple`."""
+    shape = entry.volume.shape
+    size = [max(multiple, min(length, LARGEST_SIDE) // multiple * multiple) for length in shape]
+    start = [(length - extent) // 2 for length, extent in zip(shape, size)]
+    return entry.read(_triple(start), _triple(size))
+
+
+def _noise(model: DualModel, shape: Tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """One code's noise over a region of any shape: its mask's values at random places."""
+    random = torch.Generator().manual_seed(0)
+    code = torch.randn(1, model.config.code_size, generator=random).to(device)
+    values = model.noise_decoder(code).flatten()
+    picks = torch.randint(len(values), tuple(shape), generator=random).to(device)
+    return values[picks][None, None]
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(array)[None, None].to(device)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor[0, 0].float().cpu().numpy()
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    return values[0], values[1], values[2]
