@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
-from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from .patches import PatchSource, StandardisedVolume
+from .patches import StandardisedVolume
 from .volumes import Triple
 
 logger = logging.getLogger(__name__)
@@ -31,14 +30,13 @@ BLOCKS = 80  # of each domain
 BAND_EDGES = (0.02, 0.03, 0.04, 0.055, 0.07, 0.085, 0.1, 0.12, 0.15, 0.2, 0.3)  # cycles per voxel
 TRIM = 0.25  # of the blocks at each end; gold is in few blocks and would outweigh all else
 MOST_SIGNAL = 0.9  # of the power in a band; there is always some noise
-SIGNIFICANT = 2.0  # standard errors below which a third cumulant is not believed
+SIGNIFICANT = 2.5  # standard errors below which a cumulant of the tomograms is not believed
+HIDDEN = 0.5  # of the upper limit, taken for the transfer where no band shows structure
 FLOOR = 1e-6
 WEDGE_BAND = (0.08, 0.35)  # distance from the tilt axis where the wedge is looked for
 WEDGE_POWER = 0.4  # of the power near x below which a direction counts as not measured
 ANGLE_STEP_DEG = 3.0
 ANGLE_BINS = 60
-MARGIN = 16  # voxels that a block is mirrored by before it is filtered
-POOL = 16  # simulated blocks at hand
 
 
 @dataclass(frozen=True)
@@ -80,14 +78,18 @@ def fit_linear_model(
     # ramp filter makes the noise grow with the distance from the tilt axis. So H is isotropic but
     # for the missing wedge, and all other anisotropy of the power is the noise's.
     measured = measured_directions(noisy_power, side)
-    centres, values = [], []
-    for low, high in zip(BAND_EDGES[:-1], BAND_EDGES[1:]):
-        centre, width = (low + high) / 2, (high - low) / 2
-        band = np.exp(-0.5 * ((frequency - centre) / width) ** 2)
+    voxels = min(sum(np.prod(entry.volume.shape) for entry in domain) for domain in (noisy, clean))
+    independent = float(voxels) / (side / 2) ** 3  # blocks; those of a small domain overlap
+    centres = np.array([(low + high) / 2 for low, high in zip(BAND_EDGES, BAND_EDGES[1:])])
+    found = []
+    for centre, low, high in zip(centres, BAND_EDGES, BAND_EDGES[1:]):
+        band = np.exp(-0.5 * ((frequency - centre) / ((high - low) / 2)) ** 2)
         band[0, 0, 0] = 0.0
-        values.append(_band_transfer(noisy_spectra, clean_spectra, band, band * measured))
-        centres.append(centre)
-        logger.debug("transfer at %.4f cycles per voxel: %.3f", centre, values[-1])
+        found.append(
+            _band_transfer(noisy_spectra, clean_spectra, band, band * measured, independent)
+        )
+        logger.debug("transfer at %.4f cycles per voxel: %.3f, at most %.3f", centre, *found[-1])
+    values = _fill_bands(centres, found)
     transfer = np.interp(frequency, centres, values) * measured
     ceiling = np.sqrt(MOST_SIGNAL * noisy_power / np.maximum(clean_power, FLOOR))
     transfer = np.clip(transfer, -ceiling, ceiling)
@@ -102,9 +104,7 @@ def _block_spectra(
     volumes: Sequence[StandardisedVolume], side: int, generator: np.random.Generator
 ) -> List[np.ndarray]:
     """Orthonormal spectra of random blocks, tapered so that their faces do not count."""
-    taper = np.sin(np.pi * (np.arange(side) + 0.5) / side).astype(np.float32)
-    window = taper[:, None, None] * taper[None, :, None] * taper[None, None, :]
-    window /= np.sqrt(np.mean(window**2))
+    window = _window(side)
     sizes = np.array([float(np.prod(entry.volume.shape)) for entry in volumes])
     spectra = []
     for _ in range(BLOCKS):
@@ -114,6 +114,13 @@ def _block_spectra(
         block = entry.read(position, (side, side, side)) * window
         spectra.append(scipy.fft.rfftn(block, norm="ortho"))
     return spectra
+
+
+def _window(side: int) -> np.ndarray:
+    """A taper with a mean square of 1."""
+    taper = np.sin(np.pi * (np.arange(side) + 0.5) / side).astype(np.float32)
+    window = taper[:, None, None] * taper[None, :, None] * taper[None, None, :]
+    return window / np.sqrt(np.mean(window**2))
 
 
 def _frequency(side: int) -> np.ndarray:
@@ -154,8 +161,9 @@ def measured_directions(power: np.ndarray, side: int) -> np.ndarray:
     relative = power / _group_mean(power, ring)
     totals = np.bincount(bins[looked_at], relative[looked_at], minlength=ANGLE_BINS)
     counts = np.bincount(bins[looked_at], minlength=ANGLE_BINS)
-    profile = totals / np.maximum(counts, 1)
     centres = (np.arange(ANGLE_BINS) + 0.5) * ANGLE_STEP_DEG - 90.0
+    filled = counts > 0  # a small grid leaves some directions without a coefficient
+    profile = np.interp(centres, centres[filled], totals[filled] / counts[filled], period=180.0)
     reference = np.median(profile[np.abs(centres) < 30.0])
     present = profile > WEDGE_POWER * reference
     share = gaussian_filter1d(present.astype(float), 0.5, mode="wrap")
@@ -175,28 +183,52 @@ def _band_transfer(
     clean: Sequence[np.ndarray],
     noisy_filter: np.ndarray,
     clean_filter: np.ndarray,
-) -> float:
-    """H of one band from the third and fourth cumulants of the filtered domains.
+    independent: float,
+) -> Tuple[float, float]:
+    """H of one band from the cumulants of the filtered domains: (value, upper limit).
 
     The third, trimmed, follows the many particles and has a sign; the fourth, untrimmed, is
     strongest for the few beads of gold. Their errors differ in sign where the two domains hold
-    different amounts of gold, so the geometric mean of both is taken.
+    different amounts of gold, so the geometric mean of both is taken. The value is 0 where
+    neither differs from that of noise; the limit says how much may hide there.
     """
     noisy_third, noisy_fourth = _cumulants(noisy, noisy_filter)
     clean_third, clean_fourth = _cumulants(clean, clean_filter)
     estimates = []
-    sign = 1.0
-    third, error = _trimmed_mean(noisy_third)
-    reference, reference_error = _trimmed_mean(clean_third)
-    if abs(third) > SIGNIFICANT * error and abs(reference) > SIGNIFICANT * reference_error:
-        sign = float(np.sign(third / reference))
-        estimates.append(abs(third / reference) ** (1 / 3))
+    sign, limit = 1.0, 0.0
+    third, error = _trimmed_mean(noisy_third, independent)
+    reference = _trimmed_mean(clean_third, independent)[0]
+    if reference != 0:
+        limit = ((abs(third) + error) / abs(reference)) ** (1 / 3)
+        if abs(third) > SIGNIFICANT * error:
+            sign = float(np.sign(third / reference))
+            estimates.append(abs(third / reference) ** (1 / 3))
     fourth, reference = float(np.mean(noisy_fourth)), float(np.mean(clean_fourth))
-    if fourth > 0 and reference > 0:
+    typical, error = _trimmed_mean(noisy_fourth, independent)
+    if typical > SIGNIFICANT * error and fourth > 0 and reference > 0:
         estimates.append((fourth / reference) ** 0.25)
     if not estimates:
-        return 0.0
-    return sign * float(np.exp(np.mean(np.log(estimates))))
+        return 0.0, limit
+    return sign * float(np.exp(np.mean(np.log(estimates)))), limit
+
+
+def _fill_bands(centres: np.ndarray, found: Sequence[Tuple[float, float]]) -> np.ndarray:
+    """The transfer of every band, also of those where noise hides it.
+
+    There it goes on from the nearest band that shows it, in proportion to the frequency (as the
+    contrast transfer of a weak phase object below its first maximum roughly does), up to the limit.
+    Where no band shows any, as in a small and very noisy volume, part of the limits is taken.
+    """
+    values = np.array([value for value, _ in found])
+    limits = np.array([limit for _, limit in found])
+    sure = np.flatnonzero(values)
+    if len(sure) == 0:
+        return HIDDEN * limits
+    for band in np.flatnonzero(values == 0):
+        nearest = sure[np.argmin(np.abs(sure - band))]
+        onward = values[nearest] * centres[band] / centres[nearest]
+        values[band] = np.sign(onward) * min(abs(onward), limits[band])
+    return values
 
 
 def _cumulants(
@@ -205,19 +237,23 @@ def _cumulants(
     """Third and fourth cumulant of each filtered block."""
     third, fourth = [], []
     band = band.astype(np.float32)
+    # Under a taper even Gaussian noise has a fourth moment above three squares of the second.
+    flatness = float(np.mean(_window(len(band)) ** 4))
     for spectrum in spectra:
         values = scipy.fft.irfftn(spectrum * band, norm="ortho")
         squares = values * values
         third.append(np.mean(squares * values))
-        fourth.append(np.mean(squares * squares) - 3.0 * np.mean(squares) ** 2)
+        fourth.append(np.mean(squares * squares) - 3.0 * flatness * np.mean(squares) ** 2)
     return np.array(third, dtype=np.float64), np.array(fourth, dtype=np.float64)
 
 
-def _trimmed_mean(values: np.ndarray) -> Tuple[float, float]:
-    """Mean without the extreme blocks, and its standard error."""
+def _trimmed_mean(values: np.ndarray, independent: float) -> Tuple[float, float]:
+    """Mean without the extreme blocks, and its standard error (Tukey and McLaughlin 1963)."""
     cut = int(TRIM * len(values))
     kept = np.sort(values)[cut : len(values) - cut]
-    return float(np.mean(kept)), float(np.std(kept) / np.sqrt(len(kept)))
+    winsorised = np.clip(values, kept[0], kept[-1])
+    error = np.std(winsorised) / (1.0 - 2.0 * TRIM) / np.sqrt(min(len(values), independent))
+    return float(np.mean(kept)), float(error)
 
 
 def _describe(
@@ -231,114 +267,3 @@ def _describe(
             noise = float(np.mean(noise_power[inside]))
             rows.append(((low + high) / 2, float(transfer[inside].mean()), signal / noise))
     return tuple(rows)
-
-
-class SimulatedBatch(NamedTuple):
-    """Patches of the linear model, ``(count, 1, patch, patch, patch)`` each, float32."""
-
-    tomogram: np.ndarray
-    density: np.ndarray
-    noise: np.ndarray
-
-
-class LinearSimulator:
-    """Tomograms of the linear model, with the densities and the white noise that made them.
-
-    Holds a pool of blocks, of which one is replaced at every draw.
-
-    Parameters
-    ----------
-    model : from `fit_linear_model`.
-    blocks : draws blocks ``(1, 1, side, side, side)`` of the clean domain.
-    patch : side of the patches to draw.
-    flips : groups of axes that may be flipped together without moving the missing wedge.
-    """
-
-    def __init__(
-        self,
-        model: LinearModel,
-        blocks: PatchSource,
-        patch: int,
-        flips: Sequence[Tuple[int, ...]],
-    ) -> None:
-        self._source = blocks
-        self._patch = patch
-        self._flips = tuple(flips)
-        self._filters = _filters_for(model, (blocks.side + 2 * MARGIN,) * 3)
-        self.pool: List[SimulatedBatch] = []
-        self.drawn = 0
-
-    def draw(self, count: int, generator: np.random.Generator) -> SimulatedBatch:
-        """`count` random patches."""
-        while len(self.pool) < POOL:
-            self.pool.append(self.simulate(generator))
-        self.pool[self.drawn % POOL] = self.simulate(generator)
-        self.drawn += 1
-        patches = [self._crop(generator) for _ in range(count)]
-        return SimulatedBatch(*(np.stack(part)[:, np.newaxis] for part in zip(*patches)))
-
-    def tensors(self) -> Dict[str, np.ndarray]:
-        """The pool, for a checkpoint."""
-        names = SimulatedBatch._fields
-        return {
-            f"{number}.{name}": part
-            for number, block in enumerate(self.pool)
-            for name, part in zip(names, block)
-        }
-
-    def state(self) -> Dict[str, Any]:
-        """The rest of what a checkpoint needs, plain values."""
-        return {"drawn": self.drawn, "blocks": self._source.state()}
-
-    def restore(self, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
-        """Put back what `tensors` and `state` gave."""
-        names = SimulatedBatch._fields
-        count = len(tensors) // len(names)
-        self.pool = [
-            SimulatedBatch(*(tensors[f"{number}.{name}"] for name in names))
-            for number in range(count)
-        ]
-        self.drawn = int(state["drawn"])
-        self._source.restore(state["blocks"])
-
-    def simulate(self, generator: np.random.Generator) -> SimulatedBatch:
-        """A block of the clean domain, its tomogram and its noise, ``(side, side, side)``."""
-        density = self._source.draw(1, generator)[0, 0]
-        transfer, amplitude = self._filters
-        padded = np.pad(density, MARGIN, mode="reflect")
-        noise = generator.standard_normal(padded.shape, dtype=np.float32)
-        spectrum = scipy.fft.rfftn(padded) * transfer + scipy.fft.rfftn(noise) * amplitude
-        tomogram = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
-        inside = (slice(MARGIN, -MARGIN),) * 3
-        return SimulatedBatch(tomogram[inside].copy(), density, noise[inside].copy())
-
-    def _crop(self, generator: np.random.Generator) -> SimulatedBatch:
-        block = self.pool[int(generator.integers(POOL))]
-        start = [
-            int(generator.integers(length - self._patch + 1)) for length in block.density.shape
-        ]
-        region = tuple(slice(first, first + self._patch) for first in start)
-        patch = [part[region] for part in block]
-        for axes in self._flips:
-            if generator.random() < 0.5:
-                patch = [np.flip(part, axes) for part in patch]
-        return SimulatedBatch(*patch)
-
-
-def _filters_for(model: LinearModel, shape: Triple) -> Tuple[np.ndarray, np.ndarray]:
-    """Transfer and noise amplitude interpolated to the real FFT grid of a shape."""
-    side = model.transfer.shape[0]
-    axis = np.append(np.sort(np.fft.fftfreq(side)), 0.5)
-    half = np.fft.rfftfreq(side)
-    wanted = np.meshgrid(
-        np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2]),
-        indexing="ij", sparse=False,
-    )
-    points = np.stack([grid.ravel() for grid in wanted], axis=1)
-    filters = []
-    for values in (model.transfer, model.noise_amplitude):
-        centred = np.fft.fftshift(values, axes=(0, 1))
-        closed = np.pad(centred, ((0, 1), (0, 1), (0, 0)), mode="wrap")
-        interpolate = RegularGridInterpolator((axis, axis, half), closed)
-        filters.append(interpolate(points).reshape(wanted[0].shape).astype(np.float32))
-    return filters[0], filters[1]

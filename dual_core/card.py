@@ -84,9 +84,9 @@ class ModelCard:
             )
         known = {entry.name for entry in dataclasses.fields(cls)}
         given = {name: value for name, value in values.items() if name in known}
-        if given.get("tilt_range_deg") is not None:
-            given["tilt_range_deg"] = tuple(given["tilt_range_deg"])
         try:
+            if given.get("tilt_range_deg") is not None:
+                given["tilt_range_deg"] = tuple(given["tilt_range_deg"])
             return cls(**given)
         except TypeError as error:
             raise DualError(f"{path} has a damaged model card; copy the file again") from error
@@ -124,6 +124,8 @@ def read_metadata(path: PathLike) -> Mapping[str, str]:
         raise DualError(f"{path} is a folder; give the model.safetensors inside it") from error
     except PermissionError as error:
         raise DualError(f"no permission to read {path}; check its access rights") from error
+    except OSError as error:
+        raise DualError(f"{path} cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
         raise wrong from error
     metadata = header.get("__metadata__") if isinstance(header, dict) else None

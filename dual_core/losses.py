@@ -1,7 +1,8 @@
 """Equations 1 and 3 to 9 of the paper, made numerically safe.
 
 Every function computes in float32 or finer whatever the autocast type of its inputs, returns
-float32, and stays finite with finite gradients for perfect matches, constant patches and batches smaller than the code.
+float32, and stays finite with finite gradients for perfect matches, constant patches and batches
+smaller than the code.
 """
 from __future__ import annotations
 

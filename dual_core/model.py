@@ -1,6 +1,7 @@
 """`DualModel`: the six networks and their card; saved to and loaded from one safetensors file."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
@@ -38,7 +39,9 @@ class DualModel(nn.Module):
         self.card = card
         self.denoiser = UNet(config.channels, config.stem_stride)
         self.structural_generator = UNet(config.channels, config.stem_stride, input_gain=1.0)
-        self.noise_encoder = NoiseEncoder(config.noise_channels, config.code_size)
+        self.noise_encoder = NoiseEncoder(
+            config.noise_channels, config.code_size, config.standardised_codes
+        )
         self.noise_decoder = NoiseDecoder(
             config.noise_channels, config.code_size, config.noise_side
         )
@@ -81,7 +84,9 @@ class DualModel(nn.Module):
         try:
             model = cls(network_config(card.network), card)
             model.load_state_dict(load_file(str(path)))
-        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        except (
+            SafetensorError, RuntimeError, LookupError, TypeError, ValueError, AttributeError
+        ) as error:
             raise DualError(f"{path} is damaged and cannot be loaded; copy it again") from error
         return model.to(device).eval()
 
@@ -118,10 +123,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DualError(
             f"{path} cannot be written ({error.strerror}); free disk space or choose another folder"
         ) from error
+    finally:
+        # Gone already after success; and where the folder is none, there is nothing to remove.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _discriminator(config: NetworkConfig) -> Discriminator:

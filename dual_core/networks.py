@@ -29,6 +29,7 @@ class NetworkConfig:
     stem_stride : 1, or 2 for U-Nets whose first level works at half the resolution.
     noise_channels : channels of the noise encoder's and decoder's convolutions.
     code_size : length K of the noise code z.
+    standardised_codes : whether the noise encoder's codes have mean 0 and deviation 1 by design.
     noise_side : side of the cube that the noise decoder draws, the training patch's side.
     discriminator_channels : channels of a discriminator branch's layers.
     discriminator_scales : resolutions a spatial discriminator looks at; each further one is
@@ -40,6 +41,7 @@ class NetworkConfig:
     stem_stride: int = 2
     noise_channels: Tuple[int, ...] = (8, 16, 32)
     code_size: int = 32
+    standardised_codes: bool = True
     noise_side: int = 32
     discriminator_channels: Tuple[int, ...] = (16, 32, 64)
     discriminator_scales: int = 2
@@ -158,16 +160,50 @@ def _depth_to_space(features: Tensor, stride: int) -> Tensor:
     return blocks.reshape(batch, 1, stride * depth, stride * rows, stride * columns)
 
 
-class NoiseEncoder(nn.Module):
-    """Noise encoder E: a tomogram's patch -> its noise code z, ``(b, K)``."""
+class RunningStandardisation(nn.Module):
+    """Brings codes to mean 0 and deviation 1 with moments that follow them slowly.
 
-    def __init__(self, channels: Sequence[int], code_size: int) -> None:
+    The moments are those of many batches and have no gradient, so that a batch of one works and
+    a code does not depend on what else is in its batch once training is over.
+    """
+
+    MOMENTUM = 0.05
+
+    mean: Tensor
+    square: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("square", torch.ones(size))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """``(b, K)`` -> ``(b, K)``."""
+        if self.training:
+            with torch.no_grad():
+                self.mean.lerp_(codes.mean(dim=0), self.MOMENTUM)
+                self.square.lerp_(codes.square().mean(dim=0), self.MOMENTUM)
+        variance = (self.square - self.mean.square()).clamp(min=1e-4)
+        return (codes - self.mean.clone()) / torch.sqrt(variance)
+
+
+class NoiseEncoder(nn.Module):
+    """Noise encoder E: a tomogram's patch -> its noise code z, ``(b, K)``.
+
+    With ``standardised`` the codes are brought to mean 0 and deviation 1, which equation 9 asks
+    for and equation 5 pulls away from: a code of little noise makes reconstruction easy.
+    """
+
+    def __init__(self, channels: Sequence[int], code_size: int, standardised: bool) -> None:
         super().__init__()
         layers: List[nn.Module] = []
         previous = 1
         for width in channels:
             layers += [nn.Conv3d(previous, width, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
             previous = width
+        self.standardise: nn.Module = nn.Identity()
+        if standardised:
+            self.standardise = RunningStandardisation(code_size)
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(previous * POOLED_SIDE**3, code_size)
         initialise(self)
@@ -175,7 +211,7 @@ class NoiseEncoder(nn.Module):
     def forward(self, tomogram: Tensor) -> Tensor:
         """``(b, 1, z, y, x)`` -> ``(b, K)``; any size that the strides leave a voxel of."""
         features = functional.adaptive_avg_pool3d(self.features(tomogram), POOLED_SIDE)
-        return self.head(features.flatten(1))
+        return self.standardise(self.head(features.flatten(1)))
 
 
 class NoiseDecoder(nn.Module):

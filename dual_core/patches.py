@@ -161,10 +161,12 @@ class PatchSource:
     def _new_key(self, generator: np.random.Generator) -> Tuple[int, Triple, int]:
         index = int(generator.choice(len(self._volumes), p=self._weights))
         shape = self._volumes[index].volume.shape
-        start = [
-            int(generator.integers(length - extent + 1))
-            for length, extent in zip(shape, self._block_shape(index))
-        ]
+        start = []
+        for length, extent in zip(shape, self._block_shape(index)):
+            # A patch at the border is in few blocks: more of them lie there to make up for it.
+            beyond = (extent - self.side) // 2
+            place = int(generator.integers(-beyond, length - extent + beyond + 1))
+            start.append(min(max(place, 0), length - extent))
         return index, _triple(start), (self._block_side // self.side) ** 3
 
     def _block_shape(self, index: int) -> Triple:

@@ -43,7 +43,7 @@ ROOMS: List[Tuple[str, Tuple[str, ...]]] = [
     ("tiling", ("tiling",)),
     ("figures", ("figures",)),
     ("patches", ("patches",)),
-    ("calibration", ("calibration",)),
+    ("calibration", ("calibration", "linear_simulator")),
     ("training", ("training",)),
     ("tasks", ("tasks",)),
     ("grand_models", ("grand_models",)),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dual_core import losses
+from dual_core.training.config import preset_config
 
 SHAPE = (3, 1, 6, 7, 8)
 
@@ -102,6 +103,19 @@ def test_correlation_is_symmetric_and_blind_to_gain_and_offset(scale):
         losses.correlation(scale * real + 3.0, other), found, rtol=1e-4, atol=1e-5
     )
     torch.testing.assert_close(losses.correlation(-scale * real, other), -found, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("progress", (0.0, 0.5, 1.0))
+def test_equation_3_has_the_weights_of_the_paper(progress):
+    weights = preset_config("standard", "paper").weights_at(progress)
+    named = {name: weight for name, weight in weights.items() if weight}
+    assert named == {
+        "loss_density": 1.0,
+        "loss_tomogram": 1.0,
+        "loss_adversarial_t": 1.0,
+        "loss_adversarial_v": 1.0,
+        "loss_noise_code": 0.1,
+    }
 
 
 def test_equations_4_and_5():

@@ -143,7 +143,7 @@ def test_initialise_makes_orthogonal_weights_and_zero_biases(gain):
     "module",
     (
         UNet((3, 5), 2),
-        NoiseEncoder((2, 4), 8),
+        NoiseEncoder((2, 4), 8, standardised=True),
         NoiseDecoder((2, 4), 8, 8),
         Discriminator((2, 4), scales=2),
     ),
@@ -159,17 +159,49 @@ def test_every_network_starts_orthogonal(module):
 # Noise encoder and decoder ------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("standardised", (False, True))
 @pytest.mark.parametrize("size", ((8, 8, 8), (9, 8, 11), (16, 24, 8), (33, 17, 40)))
-def test_encoder_takes_any_size_that_the_strides_leave_a_voxel_of(size):
-    encoder = NoiseEncoder((2, 3, 4), 6)
-    code = encoder(torch.randn(2, 1, *size))
-    assert code.shape == (2, 6)
-    assert torch.isfinite(code).all()
+def test_encoder_takes_any_size_that_the_strides_leave_a_voxel_of(size, standardised):
+    encoder = NoiseEncoder((2, 3, 4), 6, standardised)
+    for batch in (1, 2):
+        code = encoder(torch.randn(batch, 1, *size))
+        assert code.shape == (batch, 6)
+        assert torch.isfinite(code).all()
 
 
-def test_encoder_tells_patches_apart():
-    code = NoiseEncoder((4, 8), 6)(torch.randn(3, 1, 16, 16, 16))
+@pytest.mark.parametrize("standardised", (False, True))
+def test_encoder_tells_patches_apart(standardised):
+    code = NoiseEncoder((4, 8), 6, standardised)(torch.randn(3, 1, 16, 16, 16))
     assert torch.cdist(code, code)[~torch.eye(3, dtype=torch.bool)].min() > 1e-3
+
+
+def test_standardised_codes_come_to_mean_zero_and_deviation_one():
+    encoder = NoiseEncoder((2, 4), 6, standardised=True)
+    nn.init.normal_(encoder.head.bias, std=3.0)
+    with torch.no_grad():
+        for _ in range(150):
+            encoder(5.0 * torch.randn(8, 1, 8, 8, 8))
+        codes = encoder.eval()(5.0 * torch.randn(400, 1, 8, 8, 8))
+    # What follows slowly stays uncertain by as many batches as it remembers.
+    assert codes.mean(dim=0).abs().max() < 0.4
+    assert (codes.std(dim=0) - 1).abs().max() < 0.4
+
+
+def test_standardised_codes_depend_on_the_batch_in_training_only_slowly():
+    encoder = NoiseEncoder((2, 4), 6, standardised=True).eval()
+    volume = torch.randn(4, 1, 8, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(volume)[:1], encoder(volume[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_codes_of_a_constant_encoder_have_finite_gradients():
+    encoder = NoiseEncoder((2, 4), 6, standardised=True)
+    nn.init.zeros_(encoder.head.weight)
+    for _ in range(200):
+        code = encoder(torch.randn(2, 1, 8, 8, 8))
+    code.square().mean().backward()
+    assert torch.isfinite(code).all()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters())
 
 
 @pytest.mark.parametrize(("channels", "side"), (((4,), 4), ((8, 16), 16), ((8, 16, 32), 32)))
@@ -291,6 +323,8 @@ def small_model(**changes: object) -> DualModel:
         code_size=5,
         noise_side=16,
         discriminator_channels=(2, 4),
+        discriminator_scales=1,
+        spectral_norm=False,
     )
     values.update(changes)
     return DualModel(NetworkConfig(**values), ModelCard(10.0, "bright", {}))

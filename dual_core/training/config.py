@@ -152,6 +152,7 @@ _METHODS: Dict[str, Dict[str, Any]] = {
             stem_stride=1,
             discriminator_scales=1,
             spectral_norm=False,
+            standardised_codes=False,
         ),
     },
 }

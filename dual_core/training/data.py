@@ -9,9 +9,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..calibration import LinearModel, LinearSimulator, fit_linear_model
+from ..calibration import LinearModel, fit_linear_model
 from ..contrast import detect_contrast
 from ..errors import DualError
+from ..linear_simulator import LinearSimulator
 from ..patches import (
     FLIPS_ASYMMETRIC,
     FLIPS_SYMMETRIC,

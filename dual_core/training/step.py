@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import Any, ContextManager, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, ContextManager, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -68,18 +68,11 @@ class Trainer:
         self.bfloat16 = bfloat16
         self.device = next(model.parameters()).device
         self.averaged = copy.deepcopy(nn.ModuleDict(self._averaged_parts())).requires_grad_(False)
-        generators: List[nn.Module] = [
-            model.denoiser,
-            model.structural_generator,
-            model.noise_encoder,
-            model.noise_decoder,
-        ]
-        discriminators: List[nn.Module] = [model.noisy_discriminator, model.clean_discriminator]
-        self._generator_parameters = _parameters(generators)
-        self._discriminator_parameters = _parameters(discriminators)
-        self.generator_optimiser = self._optimiser(self._generator_parameters)
-        self.discriminator_optimiser = self._optimiser(self._discriminator_parameters)
-        self.denoiser_optimiser = self._optimiser(_parameters([model.denoiser]))
+        self._generators = list(self._averaged_parts().values())
+        self._discriminators = [model.noisy_discriminator, model.clean_discriminator]
+        self.generator_optimiser = self._optimiser(self._generators)
+        self.discriminator_optimiser = self._optimiser(self._discriminators)
+        self.denoiser_optimiser = self._optimiser([model.denoiser])
         self._optimisers = {
             "generators": self.generator_optimiser,
             "discriminators": self.discriminator_optimiser,
@@ -171,8 +164,12 @@ class Trainer:
         if all_finite(values):
             self.generator_optimiser.zero_grad(set_to_none=True)
             total.backward()
-            norm = nn.utils.clip_grad_norm_(self._generator_parameters, GRADIENT_NORM)
-            values["gradient_norm"] = float(norm)
+            # Each network by itself: one that runs wild would throttle the others.
+            norms = [
+                float(nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM))
+                for network in self._generators
+            ]
+            values["gradient_norm"] = max(norms)
             if np.isfinite(values["gradient_norm"]):
                 self.generator_optimiser.step()
                 self._average(config.average_decay)
@@ -187,7 +184,8 @@ class Trainer:
         loss = loss + losses.discriminator_loss(clean(batch.density), clean(fake_density), kind)
         self.discriminator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self._discriminator_parameters, GRADIENT_NORM)
+        for network in self._discriminators:
+            nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         self.discriminator_optimiser.step()
         return float(loss.detach())
 
@@ -251,11 +249,13 @@ class Trainer:
         with torch.no_grad():
             for average, weight in zip(self.averaged.parameters(), current.parameters()):
                 average.lerp_(weight, 1.0 - decay)
+            for moment, buffer in zip(self.averaged.buffers(), current.buffers()):
+                moment.copy_(buffer)
 
-    def _optimiser(self, parameters: List[nn.Parameter]) -> torch.optim.AdamW:
+    def _optimiser(self, networks: Sequence[nn.Module]) -> torch.optim.AdamW:
         config = self.config
         return torch.optim.AdamW(
-            parameters,
+            [parameter for network in networks for parameter in network.parameters()],
             lr=config.learning_rate,
             betas=config.betas,
             eps=1e-8,
@@ -267,6 +267,3 @@ class Trainer:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
-
-def _parameters(modules: List[nn.Module]) -> List[nn.Parameter]:
-    return [parameter for module in modules for parameter in module.parameters()]

@@ -1,0 +1,127 @@
+"""Tomograms of the linear model: pairs that the denoiser can be trained on."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+
+import numpy as np
+import scipy.fft
+from scipy.interpolate import RegularGridInterpolator
+
+from .calibration import LinearModel
+from .patches import PatchSource
+from .volumes import Triple
+
+MARGIN = 16  # voxels that a block is mirrored by before it is filtered
+POOL = 16  # simulated blocks at hand
+
+
+class SimulatedBatch(NamedTuple):
+    """Patches of the linear model, ``(count, 1, patch, patch, patch)`` each, float32."""
+
+    tomogram: np.ndarray
+    density: np.ndarray
+    noise: np.ndarray
+
+
+class LinearSimulator:
+    """Tomograms of the linear model, with the densities and the white noise that made them.
+
+    Holds a pool of blocks, of which one is replaced at every draw.
+
+    Parameters
+    ----------
+    model : from `fit_linear_model`.
+    blocks : draws blocks ``(1, 1, side, side, side)`` of the clean domain.
+    patch : side of the patches to draw.
+    flips : groups of axes that may be flipped together without moving the missing wedge.
+    """
+
+    def __init__(
+        self,
+        model: LinearModel,
+        blocks: PatchSource,
+        patch: int,
+        flips: Sequence[Tuple[int, ...]],
+    ) -> None:
+        self._source = blocks
+        self._patch = patch
+        self._flips = tuple(flips)
+        self._filters = _filters_for(model, (blocks.side + 2 * MARGIN,) * 3)
+        self.pool: List[SimulatedBatch] = []
+        self.drawn = 0
+
+    def draw(self, count: int, generator: np.random.Generator) -> SimulatedBatch:
+        """`count` random patches."""
+        while len(self.pool) < POOL:
+            self.pool.append(self.simulate(generator))
+        self.pool[self.drawn % POOL] = self.simulate(generator)
+        self.drawn += 1
+        patches = [self._crop(generator) for _ in range(count)]
+        return SimulatedBatch(*(np.stack(part)[:, np.newaxis] for part in zip(*patches)))
+
+    def tensors(self) -> Dict[str, np.ndarray]:
+        """The pool, for a checkpoint."""
+        names = SimulatedBatch._fields
+        return {
+            f"{number}.{name}": part
+            for number, block in enumerate(self.pool)
+            for name, part in zip(names, block)
+        }
+
+    def state(self) -> Dict[str, Any]:
+        """The rest of what a checkpoint needs, plain values."""
+        return {"drawn": self.drawn, "blocks": self._source.state()}
+
+    def restore(self, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+        """Put back what `tensors` and `state` gave."""
+        names = SimulatedBatch._fields
+        count = len(tensors) // len(names)
+        self.pool = [
+            SimulatedBatch(*(tensors[f"{number}.{name}"] for name in names))
+            for number in range(count)
+        ]
+        self.drawn = int(state["drawn"])
+        self._source.restore(state["blocks"])
+
+    def simulate(self, generator: np.random.Generator) -> SimulatedBatch:
+        """A block of the clean domain, its tomogram and its noise, ``(side, side, side)``."""
+        density = self._source.draw(1, generator)[0, 0]
+        transfer, amplitude = self._filters
+        padded = np.pad(density, MARGIN, mode="reflect")
+        noise = generator.standard_normal(padded.shape, dtype=np.float32)
+        spectrum = scipy.fft.rfftn(padded) * transfer + scipy.fft.rfftn(noise) * amplitude
+        tomogram = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
+        inside = (slice(MARGIN, -MARGIN),) * 3
+        return SimulatedBatch(tomogram[inside].copy(), density, noise[inside].copy())
+
+    def _crop(self, generator: np.random.Generator) -> SimulatedBatch:
+        block = self.pool[int(generator.integers(POOL))]
+        start = [
+            int(generator.integers(length - self._patch + 1)) for length in block.density.shape
+        ]
+        region = tuple(slice(first, first + self._patch) for first in start)
+        patch = [part[region] for part in block]
+        for axes in self._flips:
+            if generator.random() < 0.5:
+                patch = [np.flip(part, axes) for part in patch]
+        return SimulatedBatch(*patch)
+
+
+def _filters_for(model: LinearModel, shape: Triple) -> Tuple[np.ndarray, np.ndarray]:
+    """Transfer and noise amplitude interpolated to the real FFT grid of a shape."""
+    side = model.transfer.shape[0]
+    axis = np.append(np.sort(np.fft.fftfreq(side)), 0.5)
+    half = np.fft.rfftfreq(side)
+    wanted = np.meshgrid(
+        np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2]),
+        indexing="ij", sparse=False,
+    )
+    points = np.stack([grid.ravel() for grid in wanted], axis=1)
+    filters = []
+    for values in (model.transfer, model.noise_amplitude):
+        centred = np.fft.fftshift(values, axes=(0, 1))
+        closed = np.pad(centred, ((0, 1), (0, 1), (0, 0)), mode="wrap")
+        interpolate = RegularGridInterpolator((axis, axis, half), closed)
+        filters.append(interpolate(points).reshape(wanted[0].shape).astype(np.float32))
+    return filters[0], filters[1]
