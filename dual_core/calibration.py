@@ -31,6 +31,7 @@ BAND_EDGES = (0.02, 0.03, 0.04, 0.055, 0.07, 0.085, 0.1, 0.12, 0.15, 0.2, 0.3)  
 TRIM = 0.25  # of the blocks at each end; gold is in few blocks and would outweigh all else
 MOST_SIGNAL = 0.9  # of the power in a band; there is always some noise
 SIGNIFICANT = 2.5  # standard errors below which a cumulant of the tomograms is not believed
+REVERSED = 6.0  # standard errors below which a negative third cumulant is not believed
 HIDDEN = 0.5  # of the upper limit, taken for the transfer where no band shows structure
 FLOOR = 1e-6
 WEDGE_BAND = (0.08, 0.35)  # distance from the tilt axis where the wedge is looked for
@@ -199,10 +200,12 @@ def _band_transfer(
     third, error = _trimmed_mean(noisy_third, independent)
     reference = _trimmed_mean(clean_third, independent)[0]
     if reference != 0:
-        limit = ((abs(third) + error) / abs(reference)) ** (1 / 3)
-        if abs(third) > SIGNIFICANT * error:
-            sign = float(np.sign(third / reference))
-            estimates.append(abs(third / reference) ** (1 / 3))
+        ratio = third / reference
+        limit = (abs(ratio) + error / abs(reference)) ** (1 / 3)
+        # Only a contrast transfer beyond its first zero reverses the sign: that must be sure.
+        if abs(third) > (SIGNIFICANT if ratio > 0 else REVERSED) * error:
+            sign = float(np.sign(ratio))
+            estimates.append(abs(ratio) ** (1 / 3))
     fourth, reference = float(np.mean(noisy_fourth)), float(np.mean(clean_fourth))
     typical, error = _trimmed_mean(noisy_fourth, independent)
     if typical > SIGNIFICANT * error and fourth > 0 and reference > 0:

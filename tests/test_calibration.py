@@ -55,13 +55,13 @@ def test_transfer_is_found_without_pairs(gain: float) -> None:
     model = fit_linear_model(noisy, clean, np.random.default_rng(0))
     found = {round(frequency, 4): ratio for frequency, ratio, _ in model.bands}
     inside = wedge_mask(SHAPE, (-50.0, 65.0), "y").mean()
-    for frequency in (0.0475, 0.0775, 0.11):
+    for frequency in (0.0625, 0.0775, 0.11):
         expected = gain * np.exp(-((frequency / 0.2) ** 2)) * inside
         assert found[frequency] == pytest.approx(expected, rel=0.3)
 
 
 def test_contrast_that_is_wrong_gives_a_negative_transfer() -> None:
-    noisy = entries([-tomogram(seed, 0.8, 0.5) for seed in (1, 2)])
+    noisy = entries([-tomogram(seed, 0.8, 0.1) for seed in (1, 2)])
     model = fit_linear_model(noisy, entries([cell(3)]), np.random.default_rng(0))
     assert sum(transfer_of_band for _, transfer_of_band, _ in model.bands[1:6]) < 0
 
@@ -120,7 +120,8 @@ def test_simulated_tomograms_show_their_density(simulator: LinearSimulator) -> N
     block = simulator.simulate(np.random.default_rng(2))
     right = np.corrcoef(block.tomogram.ravel(), block.density.ravel())[0, 1]
     wrong = np.corrcoef(block.tomogram.ravel(), np.flip(block.density, 0).ravel())[0, 1]
-    assert right > 0.3 > abs(wrong) + 0.1
+    assert right > 0.2
+    assert abs(wrong) < 0.5 * right
 
 
 def test_draws_are_reproducible_and_restored_exactly(simulator: LinearSimulator) -> None:

@@ -316,16 +316,16 @@ def test_log_power_spectrum_of_an_empty_patch_has_finite_gradients():
 
 
 def small_model(**changes: object) -> DualModel:
-    values = dict(
-        channels=(3, 4),
-        stem_stride=2,
-        noise_channels=(2, 4),
-        code_size=5,
-        noise_side=16,
-        discriminator_channels=(2, 4),
-        discriminator_scales=1,
-        spectral_norm=False,
-    )
+    values = {
+        "channels": (3, 4),
+        "stem_stride": 2,
+        "noise_channels": (2, 4),
+        "code_size": 5,
+        "noise_side": 16,
+        "discriminator_channels": (2, 4),
+        "discriminator_scales": 1,
+        "spectral_norm": False,
+    }
     values.update(changes)
     return DualModel(NetworkConfig(**values), ModelCard(10.0, "bright", {}))
 

@@ -50,7 +50,7 @@ class TrainingConfig:
 
     preset: str = "standard"
     method: str = "stable"
-    iterations: int = 2000
+    iterations: int = 800
     patch: int = 32
     batch: int = 4
     learning_rate: float = 3e-4
@@ -64,7 +64,7 @@ class TrainingConfig:
     clean_cycle_share: float = 0.0
     noisy_cycle_share: float = 0.0
     calibration_weight: float = 5.0
-    clean_adversarial_share: float = 0.0
+    clean_adversarial_share: float = 0.2
     rehearsals: int = 2
     rehearsal_rate: float = 3.0
     average_decay: float = 0.995
@@ -130,9 +130,9 @@ class TrainingConfig:
 # How long to train. Iterations are all that differs: the networks are the same, so that a model
 # of any preset denoises equally fast.
 _PRESETS: Dict[str, Dict[str, Any]] = {
-    "quick": {"iterations": 400},
-    "standard": {"iterations": 1500},
-    "thorough": {"iterations": 6000},
+    "quick": {"iterations": 250},
+    "standard": {"iterations": 800},
+    "thorough": {"iterations": 4000},
 }
 
 # The paper's equations as printed, made safe; see docs/training.md for what "stable" changes.
