@@ -1,4 +1,4 @@
-"""What all commands share: the parser, options from a file, logging, progress, dumped options.
+"""What all commands share: kinds of options, the output folder, dumped options, logging, progress.
 
 Standard library only at import, so that ``--help`` is instant.
 """
@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NoReturn, Union
+from typing import Any, Callable, Iterator, Union
 
 from dual_core import __version__
 from dual_core.errors import DualError
@@ -21,25 +21,9 @@ logger = logging.getLogger(__name__)
 
 # Options of the program and not of the work: neither dumped nor read from a file.
 PROGRAM_OPTIONS = ("command", "config", "debug", "verbose", "quiet", "help", "version")
+# Options of one call: whoever repeats the work from its dumped options does not want them.
+CALL_OPTIONS = ("resume", "time_limit")
 LOG_INTERVAL_S = 30.0
-
-
-class CommandParser(argparse.ArgumentParser):
-    """A parser whose errors are `DualError`, one line each."""
-
-    def error(self, message: str) -> NoReturn:
-        raise DualError(f"{message}; see '{self.prog} --help'")
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the example and names the defaults that mean something."""
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        silent = action.default in (None, False, True, argparse.SUPPRESS, [], "")
-        if silent or "%(default)" in text or not action.option_strings:
-            return text
-        return f"{text} (default: %(default)s)"
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, nested: bool = False) -> None:
@@ -112,98 +96,43 @@ def _number(text: str, kind: Callable[[str], Any], valid: Callable[[Any], bool],
     return value
 
 
-def read_config(path: Union[str, Path]) -> Dict[str, Any]:
-    """The options of a YAML file, ``-`` in their names turned to ``_``.
+@contextlib.contextmanager
+def output_folder(path: Union[str, Path]) -> Iterator[Path]:
+    """Make a folder for results if need be; after an error take it away if it is still empty.
 
     Raises
     ------
     DualError
-        If the file cannot be read or is not a mapping of names to values.
+        If it cannot be made or written to.
     """
-    import yaml
-
+    folder = Path(path)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    if folder.exists() and not folder.is_dir():
+        raise DualError(f"{folder}: is a file; give a folder for --output")
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise DualError(f"config {path}: cannot be read ({reason}); check the path") from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where is not None else ""
-        raise DualError(f"config {path}: not valid YAML{line}; mend the file") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise DualError(f"config {path}: not a mapping; write one 'option: value' a line")
-    return {str(key).replace("-", "_"): value for key, value in content.items()}
-
-
-def apply_config(
-    parser: argparse.ArgumentParser, options: Dict[str, Any], path: Union[str, Path]
-) -> None:
-    """Make options from a file the defaults of a parser, so that the command line wins.
-
-    Raises
-    ------
-    DualError
-        For an unknown option or a value that the option refuses.
-    """
-    actions: Dict[str, List[argparse.Action]] = {}
-    for action in _actions(parser):
-        if action.dest not in PROGRAM_OPTIONS:
-            actions.setdefault(action.dest, []).append(action)
-    for name, value in options.items():
-        if name not in actions:
-            raise DualError(
-                f"config {path}: option '{name}' is unknown; see '{parser.prog} --help'"
-            )
-        if value is None:
-            continue
-        for action in actions[name]:
-            try:
-                action.default = _convert(action, value)
-            except (argparse.ArgumentTypeError, ValueError, TypeError) as error:
-                raise DualError(f"config {path}: option '{name}': {error}") from error
-            action.required = False
-            if not action.option_strings:
-                action.nargs = "*" if action.nargs in ("+", "*") else "?"
-
-
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for nested in set(action.choices.values()):
-                yield from _actions(nested)
-        else:
-            yield action
-
-
-def _convert(action: argparse.Action, value: Any) -> Any:
-    if action.nargs == 0:
-        if not isinstance(value, bool):
-            raise ValueError(f"'{value}' is not true or false")
-        return value
-    many = action.nargs not in (None, "?") or isinstance(action, argparse._AppendAction)
-    if not many:
-        return _convert_one(action, value)
-    values = value if isinstance(value, list) else [value]
-    if isinstance(action.nargs, int) and len(values) != action.nargs:
-        raise ValueError(f"needs {action.nargs} values, not {len(values)}")
-    return [_convert_one(action, item) for item in values]
-
-
-def _convert_one(action: argparse.Action, value: Any) -> Any:
-    if isinstance(value, (list, dict, bool)):
-        raise ValueError(f"'{value}' is not a single value")
-    kind = action.type
-    result = kind(str(value)) if callable(kind) else str(value)
-    if action.choices is not None and result not in action.choices:
-        raise ValueError(f"'{value}' is not one of {', '.join(map(str, action.choices))}")
-    return result
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DualError(
+            f"{folder}: cannot be made ({error.strerror}); choose another --output"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DualError(
+            f"{folder}: no permission to write in it; choose another --output or change its "
+            "access rights"
+        )
+    try:
+        yield folder
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty, or gone
+            for one in made:
+                one.rmdir()
+        raise
 
 
 def dump_options(args: argparse.Namespace, path: Union[str, Path]) -> None:
     """Write the effective options as YAML that ``--config`` reads again; atomically.
+
+    What belongs to one call only (``CALL_OPTIONS``) is left out.
 
     Parameters
     ----------
@@ -217,7 +146,7 @@ def dump_options(args: argparse.Namespace, path: Union[str, Path]) -> None:
     options = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in vars(args).items()
-        if name not in PROGRAM_OPTIONS and not callable(value)
+        if name not in PROGRAM_OPTIONS + CALL_OPTIONS and not callable(value)
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

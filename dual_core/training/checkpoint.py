@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 import torch
 from safetensors import SafetensorError
@@ -38,9 +38,11 @@ def save_checkpoint(run: Path, tensors: Dict[str, Tensor], values: Dict[str, Any
     try:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        # Shared and strided tensors are stored by value: each gets its own contiguous copy.
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-                  str(new / TENSORS))
+        # A copy of each, since safetensors refuses tensors that share memory.
+        copies = {
+            name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()
+        }
+        save_file(copies, str(new / TENSORS))
         (new / VALUES).write_text(json.dumps(values))
         _flush_to_disk(new / TENSORS)
         _flush_to_disk(new / VALUES)
@@ -65,11 +67,8 @@ def load_checkpoint(run: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
     DualError
         When there is none, or neither it nor the one before can be read.
     """
-    candidates: List[Path] = [run / FOLDER, run / PREVIOUS]
-    present = [folder for folder in candidates if (folder / VALUES).exists()]
-    if not present:
-        raise DualError(f"{run} holds no checkpoint to resume; start without --resume")
-    for folder in present:
+    require_checkpoint(run)
+    for folder in (run / FOLDER, run / PREVIOUS):
         try:
             tensors = load_file(str(folder / TENSORS))
             values = json.loads((folder / VALUES).read_text())
@@ -77,6 +76,18 @@ def load_checkpoint(run: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
             continue
         return tensors, values
     raise DualError(f"the checkpoints in {run} are damaged; start again without --resume")
+
+
+def require_checkpoint(run: Path) -> None:
+    """Fail early where there is nothing to resume.
+
+    Raises
+    ------
+    DualError
+        When the training directory holds no checkpoint.
+    """
+    if not any((run / folder / VALUES).exists() for folder in (FOLDER, PREVIOUS)):
+        raise DualError(f"{run} holds no checkpoint to resume; start without --resume")
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> Dict[str, Tensor]:

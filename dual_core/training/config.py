@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 import yaml
 
 from ..errors import DualError
+from ..model import write_atomically
 from ..networks import NetworkConfig
 
 METHODS = ("stable", "paper")
@@ -188,7 +189,7 @@ def preset_config(preset: str, method: str = "stable", **changes: Any) -> Traini
 def save_config(config: TrainingConfig, path: Path) -> None:
     """Write the configuration as YAML."""
     values = _plain(dataclasses.asdict(config))
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    write_atomically(path, yaml.safe_dump(values, sort_keys=False).encode())
 
 
 def load_config(path: Path) -> TrainingConfig:

@@ -149,7 +149,7 @@ def _tell(linear: LinearModel, voxel_size_A: float) -> None:
     ratios = ", ".join(
         f"{voxel_size_A / frequency:.0f} A: {ratio:.2f}" for frequency, _, ratio in linear.bands
     )
-    logger.info("signal-to-noise ratio of the tomograms at %s", ratios)
+    logger.info("power of the structure over that of the noise, by detail: %s", ratios)
     if max(ratio for _, _, ratio in linear.bands) < FAINTEST:
         logger.warning(
             "hardly any structure that the clean domain shows was found in the tomograms; check "

@@ -20,7 +20,7 @@ from ..devices import choose_device, describe_device, use_bfloat16
 from ..errors import DualError
 from ..model import DualModel, plain_config
 from ..patches import MEMORY_BUDGET, generator_state, restored_generator
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, require_checkpoint, save_checkpoint
 from .config import TrainingConfig, save_config
 from .data import TrainingData, open_training_data
 from .monitor import History, Watch
@@ -116,6 +116,8 @@ def train(
         For unusable input, a non-finite loss (the last good checkpoint stays), a full disk.
     """
     options = options or RunOptions()
+    if resume:
+        require_checkpoint(run)
     started = time.monotonic()
     device = choose_device(options.device)
     bfloat16 = use_bfloat16(device, options.precision)
@@ -139,18 +141,18 @@ def train(
             warnings = watch.look(values)
             if warnings:
                 entry["warnings"] = warnings
-            last = session.iteration == config.iterations
+            if progress is not None:
+                progress(session.iteration, config.iterations, values)
+            reason = stop.name or ("time limit" if due.time_is_up() else reason)
+            last = session.iteration == config.iterations or reason != "finished"
             if session.iteration % options.log_every == 0 or warnings or last:
                 entry["seconds"] = round(time.monotonic() - started, 2)
                 history.add(entry)
-            if progress is not None:
-                progress(session.iteration, config.iterations, values)
             if is_due(session.iteration, config.iterations, options.previews):
                 draw_previews(session.trainer.averaged_model(), data, run, session.iteration)
             if is_due(session.iteration, config.iterations, options.snapshots):
                 session.save_snapshot(run)
-            if stop.name or due.time_is_up():
-                reason = stop.name or "time limit"
+            if reason != "finished":
                 break
             if due.checkpoint():
                 session.save(run)

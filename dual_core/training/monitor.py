@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Deque, Dict, List, Optional
 
 from ..errors import DualError
+from ..model import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class History:
                 for entry in read_history(run)
                 if entry["iteration"] <= resumed_at
             ]
-        self._path.write_text("".join(line + "\n" for line in kept))
+        write_atomically(self._path, "".join(line + "\n" for line in kept).encode())
 
     def add(self, entry: Dict[str, Any]) -> None:
         """Append one line.

@@ -1,0 +1,190 @@
+"""The parser of a command: its help, mistyped options, options from a file.
+
+Standard library only at import, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, NoReturn, Sequence, Union
+
+from dual_core.cli.common import PROGRAM_OPTIONS
+from dual_core.errors import DualError
+
+# For `nargs` of an option; argparse has no name for it.
+TWO_OR_THREE = "2 or 3"
+_NUMBER = re.compile(r"-\.?\d")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose errors are `DualError`, one line each, and that knows `TWO_OR_THREE`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise DualError(f"{message}; see '{self.prog} --help'")
+
+    def _get_nargs_pattern(self, action: argparse.Action) -> str:
+        if action.nargs == TWO_OR_THREE:
+            return "(AAA?)"
+        return super()._get_nargs_pattern(action)  # type: ignore[misc, no-any-return]
+
+    def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
+        try:
+            return super()._match_argument(  # type: ignore[misc, no-any-return]
+                action, arg_strings_pattern
+            )
+        except (argparse.ArgumentError, TypeError) as error:
+            if not isinstance(action.metavar, tuple):
+                raise
+            values = f"{action.nargs} values, {' '.join(action.metavar)}"
+            raise argparse.ArgumentError(action, f"needs {values}") from error
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the example and names the defaults that mean something, once."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        silent = isinstance(default, bool) or default in (None, argparse.SUPPRESS, [], "")
+        if silent or "(default" in text or not action.option_strings:
+            return text
+        values = default if isinstance(default, (list, tuple)) else [default]
+        shown = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+        return f"{text} (default: {shown.replace('%', '%%')})"
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs == TWO_OR_THREE and isinstance(action.metavar, tuple):
+            first, second, third = action.metavar
+            return f"{first} {second} [{third}]"
+        return super()._format_args(action, default_metavar)
+
+
+def refuse_unknown_options(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Name a mistyped option, and what was meant.
+
+    argparse would complain of the required option that is missing because of the typing error.
+
+    Raises
+    ------
+    DualError
+        For an option that the parser, or the nested command that is called, does not have.
+    """
+    if {"-h", "--help"} & set(arguments):
+        return
+    for argument in arguments:
+        if argument == "--":
+            return
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction) and argument in action.choices:
+                parser = action.choices[argument]
+        name = argument.partition("=")[0]
+        known = list(parser._option_string_actions)
+        if name.startswith("--"):
+            unknown = name not in known
+        else:  # -vq is -v -q
+            unknown = name.startswith("-") and name[:2] not in known and len(name) > 1
+        if unknown and " " not in name and not _NUMBER.match(name):
+            raise DualError(
+                f"there is no option '{name}'{did_you_mean(name, known)}; "
+                f"see '{parser.prog} --help'"
+            )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean '...'?`` where something of a similar name is known, else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def read_config(path: Union[str, Path]) -> Dict[str, Any]:
+    """The options of a YAML file, ``-`` in their names turned to ``_``.
+
+    Raises
+    ------
+    DualError
+        If the file cannot be read or is not a mapping of names to values.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise DualError(f"config {path}: cannot be read ({reason}); check the path") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where is not None else ""
+        raise DualError(f"config {path}: not valid YAML{line}; mend the file") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise DualError(f"config {path}: not a mapping; write one 'option: value' a line")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def apply_config(
+    parser: argparse.ArgumentParser, options: Dict[str, Any], path: Union[str, Path]
+) -> None:
+    """Make options from a file the defaults of a parser, so that the command line wins.
+
+    Raises
+    ------
+    DualError
+        For an unknown option or a value that the option refuses.
+    """
+    actions: Dict[str, List[argparse.Action]] = {}
+    for action in _actions(parser):
+        if action.dest not in PROGRAM_OPTIONS:
+            actions.setdefault(action.dest, []).append(action)
+    for name, value in options.items():
+        if name not in actions:
+            raise DualError(
+                f"config {path}: option '{name}' is unknown{did_you_mean(name, actions)}; "
+                f"see '{parser.prog} --help'"
+            )
+        if value is None:
+            continue
+        for action in actions[name]:
+            try:
+                action.default = _convert(action, value)
+            except (argparse.ArgumentTypeError, ValueError, TypeError) as error:
+                raise DualError(f"config {path}: option '{name}': {error}") from error
+            action.required = False
+            if not action.option_strings:
+                action.nargs = "*" if action.nargs in ("+", "*") else "?"
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for nested in set(action.choices.values()):
+                yield from _actions(nested)
+        else:
+            yield action
+
+
+def _convert(action: argparse.Action, value: Any) -> Any:
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise ValueError(f"'{value}' is not true or false")
+        return value
+    many = action.nargs not in (None, "?") or isinstance(action, argparse._AppendAction)
+    if not many:
+        return _convert_one(action, value)
+    values = value if isinstance(value, list) else [value]
+    counts = [2, 3] if action.nargs == TWO_OR_THREE else [action.nargs]
+    if isinstance(counts[0], int) and len(values) not in counts:
+        raise ValueError(f"needs {action.nargs} values, not {len(values)}")
+    return [_convert_one(action, item) for item in values]
+
+
+def _convert_one(action: argparse.Action, value: Any) -> Any:
+    if isinstance(value, (list, dict, bool)):
+        raise ValueError(f"'{value}' is not a single value")
+    kind = action.type
+    result = kind(str(value)) if callable(kind) else str(value)
+    if action.choices is not None and result not in action.choices:
+        raise ValueError(f"'{value}' is not one of {', '.join(map(str, action.choices))}")
+    return result
