@@ -45,6 +45,7 @@ __all__ = [
     "iterate_slabs",
     "open_volume",
     "volume_statistics",
+    "warn_of_unset_voxel_size",
     "write_volume",
 ]
 
@@ -240,6 +241,16 @@ def volume_statistics(volume: ReadableVolume) -> VolumeStatistics:
     return result
 
 
+def warn_of_unset_voxel_size(in_header: float, name: str) -> None:
+    """Log a warning where the voxel size in a header, in angstrom, is the 1.0 of many programs."""
+    if math.isclose(in_header, 1.0, abs_tol=1e-5):
+        logger.warning(
+            "%s: the header says 1.0 A, which often means 'never set'; "
+            "if it is wrong give --voxel-size A",
+            name,
+        )
+
+
 def _open_file(path: Path) -> int:
     try:
         # Asked before opening: to open a pipe would wait for ever.
@@ -276,10 +287,5 @@ def _choose_voxel_size(
             f"{name}: voxels are not cubes (x, y, z: {said} A); if the header is wrong give "
             "--voxel-size A, else resample the volume to cubic voxels"
         )
-    if math.isclose(in_header[0], 1.0, abs_tol=1e-5):
-        logger.warning(
-            "%s: the header says 1.0 A, which often means 'never set'; "
-            "if it is wrong give --voxel-size A",
-            name,
-        )
+    warn_of_unset_voxel_size(in_header[0], name)
     return in_header[0]

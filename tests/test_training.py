@@ -19,15 +19,20 @@ from dual_core.card import read_card
 from dual_core.errors import DualError
 from dual_core.model import DualModel
 from dual_core.networks import NetworkConfig
-from dual_core.training import loop
 from dual_core.training.config import TrainingConfig, load_config, preset_config, save_config
+from dual_core.training.data import open_training_data
 from dual_core.training.loop import RunOptions, TrainingResult, train
 from dual_core.training.monitor import read_history
+from dual_core.training.session import Session
 from dual_core.training.step import Trainer, share_gradient
 from dual_core.volumes import write_volume
 
 TINY = NetworkConfig(
-    channels=(4, 6), noise_channels=(4, 4), code_size=5, noise_side=16, discriminator_channels=(4, 6)
+    channels=(4, 6),
+    noise_channels=(4, 4),
+    code_size=5,
+    noise_side=16,
+    discriminator_channels=(4, 6),
 )
 OPTIONS = RunOptions(device="cpu", precision="float32", previews=0, log_every=1)
 
@@ -182,8 +187,8 @@ def test_non_finite_loss_stops_and_keeps_the_last_checkpoint(
 
 def test_a_batch_that_is_not_finite_changes_no_weight(data: Dict[str, Path]) -> None:
     settings = config()
-    found = loop.open_training_data([data["tomogram"]], [data["grand_model"]], settings)
-    session = loop._Session(found, settings, torch.device("cpu"), False)
+    found = open_training_data([data["tomogram"]], [data["grand_model"]], settings)
+    session = Session(found, settings, torch.device("cpu"), False)
     before = {name: value.clone() for name, value in session.trainer.model.state_dict().items()}
     batch = session._batch()
     values = session.trainer.step(batch._replace(density=batch.density * float("inf")), 0.0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Dict
 
 from dual_core.cli.common import (
@@ -17,12 +16,11 @@ from dual_core.cli.common import (
     dump_options,
     fraction,
     non_negative_int,
-    one_line,
+    output_folder,
     positive_float,
     positive_int,
     progress_bar,
 )
-from dual_core.errors import DualError
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +103,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual denoise``; 0 all well, 1 some tomograms failed, 2 all failed."""
+    from dual_core.card import read_card
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
 
     jobs = plan_jobs(args.tomograms, args.output, "_denoised")
-    _check_model(args.model)
+    # Before torch is imported, which takes seconds.
+    card = read_card(args.model)
+    logger.info("model %s: %s", args.model, card.summary())
 
     from dual_core.model import DualModel
     from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
@@ -123,16 +124,12 @@ def run(args: argparse.Namespace) -> int:
     model = DualModel.load(args.model)
     runner = make_runner(model, args.device, args.precision, args.tile, args.halo)
     logger.info("%s", runner.describe())
-    output = Path(args.output)
-    output.mkdir(parents=True, exist_ok=True)
     settings = {
         "model": file_hash(args.model),
         "options": options.as_dict(),
         "bfloat16": runner.bfloat16,
         "halo": args.halo,
     }
-    record = BatchRecord(output / "denoise.jsonl", settings)
-    dump_options(args, output / "denoise.yaml")
 
     def work(job: Job) -> Dict[str, Any]:
         with progress_bar(job.source.name) as progress:
@@ -143,14 +140,11 @@ def run(args: argparse.Namespace) -> int:
             name: None if value != value else value for name, value in asdict(report).items()
         }
 
-    summary = run_jobs(jobs, work, record, args.resume)
-    if summary.failed:
+    with output_folder(args.output) as output:
+        record = BatchRecord(output / "denoise.jsonl", settings)
+        dump_options(args, output / "denoise.yaml")
+        summary = run_jobs(jobs, work, record, args.resume)
+    if summary.failed and len(jobs) > 1:
         names = ", ".join(str(path) for path in summary.failed)
         logger.error("%d of %d tomograms failed: %s", len(summary.failed), len(jobs), names)
     return summary.status
-
-
-def _check_model(path: str) -> None:
-    """Refuse a missing model before torch is imported, which takes seconds."""
-    if not Path(path).is_file():
-        raise DualError(f"model {one_line(path)}: no such file; give the model of 'dual train'")

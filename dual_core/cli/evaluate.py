@@ -1,4 +1,7 @@
-"""Score volumes against a truth, or compare classical denoisers tuned on a validation pair."""
+"""Score volumes against a truth, or compare classical denoisers tuned on a validation pair.
+
+'dual evaluate volumes --help' and 'dual evaluate baselines --help' show the options of each.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import json
 import logging
 import os
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, TextIO, Tuple
 
@@ -22,11 +26,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EXAMPLE = """
-dual evaluate volumes --truth grand_9.mrc tomo_9.mrc denoised/tomo_9.mrc --output scores
-dual evaluate baselines --noisy tomo_9.mrc --truth grand_9.mrc \\
-    --validation-noisy tomo_8.mrc --validation-truth grand_8.mrc --model model.safetensors
-"""
+VOLUMES_EXAMPLE = """
+  dual evaluate volumes --truth grand_9.mrc tomo_9.mrc denoised/tomo_9_denoised.mrc \\
+      --output scores
+""".strip("\n")
+BASELINES_EXAMPLE = """
+  dual evaluate baselines --noisy tomo_9.mrc --truth grand_9.mrc \\
+      --validation-noisy tomo_8.mrc --validation-truth grand_8.mrc \\
+      --model run/model.safetensors --output scores
+""".strip("\n")
+EXAMPLE = textwrap.dedent(f"{VOLUMES_EXAMPLE}\n{BASELINES_EXAMPLE}")
 
 # Key of a row -> heading and format in the printed table.
 COLUMNS: Dict[str, Tuple[str, str]] = {
@@ -54,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="PSNR, SSIM, CC, Fourier correlations and FSC of volumes against a truth",
         description="Scores standardised volumes (mean 0, deviation 1) against a truth of the same "
         "shape whose density is bright.",
+        epilog=f"example:\n{VOLUMES_EXAMPLE}",
     )
     volumes.add_argument("volumes", nargs="+", metavar="T.mrc", help="volumes to score")
     volumes.add_argument("--truth", required=True, metavar="G.mrc", help="the grand model")
@@ -70,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "baselines",
         help="Gaussian, anisotropic diffusion and non-local means, tuned, beside a model",
         description="Tunes the classical denoisers on a validation pair, scores them on another.",
+        epilog=f"example:\n{BASELINES_EXAMPLE}",
     )
     baselines.add_argument("--noisy", required=True, metavar="T.mrc", help="tomogram to denoise")
     baselines.add_argument("--truth", required=True, metavar="G.mrc", help="its grand model")

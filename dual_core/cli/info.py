@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict
 
 from dual_core.cli.common import positive_float
-from dual_core.errors import DualError
 
 EXAMPLE = """
 dual info run/model.safetensors
@@ -36,11 +35,18 @@ def run(args: argparse.Namespace) -> int:
     import yaml
 
     path = Path(args.file)
-    if not path.is_file():
-        raise DualError(f"{path}: no such file; give a model (.safetensors) or an MRC volume")
-    is_model = path.suffix.lower() == MODEL_SUFFIX
+    # Of a training directory the reader of cards says where its model is.
+    is_model = path.suffix.lower() == MODEL_SUFFIX or bool(list(path.glob(f"*{MODEL_SUFFIX}")))
     facts = _model_facts(path) if is_model else _volume_facts(path, args.voxel_size)
-    yaml.safe_dump(facts, sys.stdout, sort_keys=False, allow_unicode=True)
+    # Lists of numbers on one line, and nothing folded.
+    yaml.safe_dump(
+        facts,
+        sys.stdout,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=float("inf"),
+    )
     return 0
 
 
@@ -48,16 +54,20 @@ def _model_facts(path: Path) -> Dict[str, Any]:
     from dual_core.card import read_card
 
     card = read_card(path)
-    content = asdict(card) if is_dataclass(card) else dict(vars(card))
-    return {"model": str(path), **{name: _plain(value) for name, value in content.items()}}
+    content = asdict(card)
+    network = content.pop("network")
+    facts = {name: _plain(value) for name, value in content.items()}
+    return {"summary": card.summary(), "model": str(path), **facts, "network": _plain(network)}
 
 
 def _volume_facts(path: Path, voxel_size_A: Any) -> Dict[str, Any]:
     from dual_core.contrast import detect_contrast
-    from dual_core.volumes import open_volume, volume_statistics
+    from dual_core.volumes import open_volume, volume_statistics, warn_of_unset_voxel_size
 
     volume = open_volume(path, voxel_size_A=voxel_size_A, require_voxel_size=False)
     facts = volume.facts
+    if voxel_size_A is None:
+        warn_of_unset_voxel_size(facts.voxel_size_A, volume.name)
     result: Dict[str, Any] = {
         "volume": str(path),
         "shape_zyx": list(facts.shape),

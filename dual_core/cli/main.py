@@ -11,26 +11,27 @@ from types import FrameType, ModuleType
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from dual_core import __version__
-from dual_core.cli.common import (
+from dual_core.cli.common import add_common_arguments, one_line, set_up_logging
+from dual_core.cli.parsing import (
     CommandParser,
     HelpFormatter,
-    add_common_arguments,
     apply_config,
-    one_line,
+    did_you_mean,
     read_config,
-    set_up_logging,
+    refuse_unknown_options,
 )
 from dual_core.errors import DualError
 
-# name -> (module, one line for the help). A module is imported only when its command is called.
+# name -> (module, one line for the help), in the order of a first run. A module is imported only
+# when its command is called.
 COMMANDS: Dict[str, Tuple[str, str]] = {
-    "train": ("dual_core.cli.train", "train a model on tomograms and grand models"),
-    "denoise": ("dual_core.cli.denoise", "denoise tomograms with a trained model"),
-    "info": ("dual_core.cli.info", "what a model file or a volume says about itself"),
-    "evaluate": ("dual_core.cli.evaluate", "score volumes against a truth"),
-    "demo": ("dual_core.cli.demo", "everything on a small synthetic cell, with pictures"),
     "pack": ("dual_core.cli.pack", "make a grand model by packing molecules"),
     "project": ("dual_core.cli.project", "simulate a tomogram from a grand model"),
+    "info": ("dual_core.cli.info", "what a model file or a volume says about itself"),
+    "train": ("dual_core.cli.train", "train a model on tomograms and grand models"),
+    "denoise": ("dual_core.cli.denoise", "denoise tomograms with a trained model"),
+    "evaluate": ("dual_core.cli.evaluate", "score volumes against a truth"),
+    "demo": ("dual_core.cli.demo", "everything on a small synthetic cell, with pictures"),
 }
 
 EPILOG = "'dual COMMAND --help' shows the options of a command and an example."
@@ -41,8 +42,8 @@ _TERMINATED = 128 + signal.SIGTERM
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command and return its exit status.
 
-    0 is success, 2 a mistake that the user can mend (one line on stderr says how), 130 an
-    interrupt; other values are the command's own or an error of the program itself (1).
+    0 is success, 2 a mistake that the user can mend (one line on stderr says how), 130 and 143
+    the signals SIGINT and SIGTERM; others are the command's own or an error of the program (1).
     """
     argv = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in argv
@@ -100,10 +101,13 @@ def _run(argv: List[str]) -> int:
     name = argv[0]
     if name not in COMMANDS:
         kind = "option" if name.startswith("-") else "command"
-        raise DualError(f"there is no {kind} '{name}'; see 'dual --help'")
+        raise DualError(
+            f"there is no {kind} '{name}'{did_you_mean(name, COMMANDS)}; see 'dual --help'"
+        )
     module = _load(name)
     parser = build_parser(name, module)
     rest = leading + argv[1:]
+    refuse_unknown_options(parser, rest)
     config = _config_path(rest)
     if config is not None:
         apply_config(parser, read_config(config), config)
@@ -137,6 +141,7 @@ def build_parser(name: str, module: ModuleType) -> CommandParser:
         if isinstance(action, argparse._SubParsersAction):
             for nested in set(action.choices.values()):
                 nested.formatter_class = HelpFormatter
+                nested.allow_abbrev = False
                 add_common_arguments(nested, nested=True)
     return parser
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 
 from dual_core.cli.common import (
     dump_options,
     fraction,
     non_negative_int,
+    output_folder,
     positive_float,
     positive_int,
 )
@@ -34,6 +34,12 @@ molecules:
   - {name: p97, file: 3cf3.pdb, abundance: 2}
   - {name: tric, file: 4v94.mrc, mass_kDa: 950, copies: 20}
   - {name: barrel_960}
+
+keys of a molecule: name, the name of its class; file or phantom (a built-in molecule; without
+either the name is that of one); copies, or abundance relative to the others (default: 1);
+mass_kDa, of an MRC map and instead of a file's; threshold, below which a map is empty;
+voxel_size_A, instead of that in a map's header; assembly, which biological assembly of
+a structure; membrane_bound: true, on the vesicles, z axis outwards
 """
 
 
@@ -46,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="M",
         help="folders, PDB, mmCIF or MRC files, YAML lists, names of built-in molecules "
-        "(default: all built-in molecules, 150 kDa to 4 MDa)",
+        "(default: all built-in molecules, 150 kDa to 4 MDa, that fit into the sample)",
     )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
@@ -61,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         default=[128, 256, 256],
         metavar=("Z", "Y", "X"),
-        help="size in voxels (default: 128 256 256)",
+        help="size in voxels",
     )
     volume.add_argument(
         "--voxel-size",
@@ -124,7 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         default=[20.0, 35.0],
         metavar=("MIN", "MAX"),
-        help="radius of the vesicles in nm (default: 20 35)",
+        help="radius of the vesicles in nm",
     )
     other.add_argument(
         "--gold", type=non_negative_int, default=0, metavar="N", help="number of gold beads"
@@ -171,9 +177,9 @@ def run(args: argparse.Namespace) -> int:
         best_effort=args.best_effort,
         seed=args.seed,
     )
-    output = Path(args.output)
-    written = pack(config, output, args.count)
-    dump_options(args, output / "pack.yaml")
+    with output_folder(args.output) as output:
+        written = pack(config, output, args.count, only_fitting=not args.molecules)
+        dump_options(args, output / "pack.yaml")
     for files in written:
         logger.info("written %s", files["grand_model"])
     return 0

@@ -10,16 +10,17 @@ from __future__ import annotations
 import argparse
 import logging
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Dict
 
 from dual_core.cli.common import (
     dump_options,
     fraction,
     non_negative_int,
+    output_folder,
     positive_float,
     progress_bar,
 )
+from dual_core.cli.parsing import TWO_OR_THREE
 from dual_core.errors import DualError
 from dual_core.physics.config import CONTRASTS, DOSE_ORDERS, WEIGHTINGS, SimulatorConfig
 
@@ -82,11 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_microscope(group: argparse._ArgumentGroup, default: SimulatorConfig) -> None:
     group.add_argument(
         "--tilt-range",
-        nargs=3,
-        type=float,
+        nargs=TWO_OR_THREE,
+        type=_angle,
         metavar=("MIN", "MAX", "STEP"),
         default=[*default.tilt_range, default.tilt_step],
-        help="tilt angles in degrees, about y",
+        help=f"tilt angles in degrees, about y; the STEP is {default.tilt_step:g} if not given",
     )
     numbers = {
         "defocus": (default.defocus_um, "UM", "underfocus in micrometres"),
@@ -110,6 +111,15 @@ def _add_microscope(group: argparse._ArgumentGroup, default: SimulatorConfig) ->
     group.add_argument(
         "--phase-flip", action="store_true", help="correct the signs of the CTF in the images"
     )
+
+
+def _angle(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not an angle; give MIN MAX STEP, or put the files before this option"
+        ) from None
 
 
 def _add_noise(group: argparse._ArgumentGroup, default: SimulatorConfig) -> None:
@@ -170,11 +180,11 @@ def _add_noise(group: argparse._ArgumentGroup, default: SimulatorConfig) -> None
 
 def make_config(args: argparse.Namespace, voxel_size_A: float) -> SimulatorConfig:
     """The simulator's configuration from the options; errors as `SimulatorConfig` has them."""
-    minimum, maximum, step = args.tilt_range
+    minimum, maximum, *step = args.tilt_range
     return SimulatorConfig(
         voxel_size_A=voxel_size_A,
         tilt_range=(minimum, maximum),
-        tilt_step=step,
+        tilt_step=step[0] if step else SimulatorConfig.tilt_step,
         voltage_kV=args.voltage,
         cs_mm=args.cs,
         amplitude_contrast=args.amplitude_contrast,
@@ -204,10 +214,10 @@ def run(args: argparse.Namespace) -> int:
     # Everything that can be refused is refused before the first simulation starts.
     volumes = [open_volume(job.source, args.voxel_size) for job in jobs]
     configs = [make_config(args, volume.voxel_size_A) for volume in volumes]
-    output = Path(args.output)
-    output.mkdir(parents=True, exist_ok=True)
-    dump_options(args, output / "project.yaml")
-    with progress_bar("projecting", unit="tomogram") as report:
+    with output_folder(args.output) as output, progress_bar(
+        "projecting", unit="tomogram"
+    ) as report:
+        dump_options(args, output / "project.yaml")
         for done, (job, volume, config) in enumerate(zip(jobs, volumes, configs)):
             report(done, len(jobs))
             try:

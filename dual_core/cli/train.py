@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from dual_core.cli.common import (
     add_device_argument,
     dump_options,
     non_negative_int,
+    output_folder,
     positive_float,
     positive_int,
 )
@@ -30,7 +32,6 @@ dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run --resume
 dual train --noisy tomo_1.mrc --clean grand_model_*.mrc --output try --preset quick
 """
 
-STATUS_STOPPED = 130  # of a run that a signal ended, as shells count
 LINE_EVERY_S = 30.0  # between progress lines where there is no terminal
 
 
@@ -74,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=positive_float,
         metavar="MIN",
-        help="stop after so many minutes with a model and a checkpoint to go on from",
+        help="stop after so many minutes with a model and a checkpoint to go on from; the schedule "
+        "of the preset is not shortened, so that --preset quick is better for a short run",
     )
     training.add_argument(
         "--batch", type=positive_int, metavar="N", help="patches an iteration (default: 4)"
@@ -161,7 +163,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``dual train``; 0 finished or time limit reached, 130 stopped by a signal."""
+    """Run ``dual train``; 0 finished or time limit reached, 128 + its number after a signal."""
     folder = Path(args.output)
     if not args.resume and (folder / "model.safetensors").exists():
         raise DualError(
@@ -181,13 +183,13 @@ def run(args: argparse.Namespace) -> int:
     )
     noisy = [Path(path) for path in args.noisy]
     clean = [Path(path) for path in args.clean]
-    _make_folder(folder)
-    dump_options(args, folder / "train.yaml")
-    bar = Progress(config.iterations, args.quiet)
-    try:
-        result = train(noisy, clean, folder, config, options, args.resume, bar)
-    finally:
-        bar.close()
+    with output_folder(folder):
+        dump_options(args, folder / "train.yaml")
+        bar = Progress(config.iterations, args.quiet)
+        try:
+            result = train(noisy, clean, folder, config, options, args.resume, bar)
+        finally:
+            bar.close()
     if result.finished:
         logger.info("finished; the model is %s", result.model)
         return 0
@@ -198,7 +200,9 @@ def run(args: argparse.Namespace) -> int:
         result.reason,
         result.model,
     )
-    return 0 if result.reason == "time limit" else STATUS_STOPPED
+    if result.reason == "time limit":
+        return 0
+    return 128 + signal.Signals[result.reason]  # as shells count
 
 
 def _changes(args: argparse.Namespace) -> Dict[str, Any]:
@@ -218,15 +222,6 @@ def _changes(args: argparse.Namespace) -> Dict[str, Any]:
         seed=args.seed, contrast=args.contrast, clean_contrast=args.clean_contrast
     )
     return changes
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DualError(
-            f"{folder} cannot be made ({error.strerror}); choose another --output"
-        ) from error
 
 
 class Progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -20,7 +20,7 @@ from dual_core.grand_models.labels import write_csv, write_star, write_text
 from dual_core.grand_models.membranes import place_vesicles, surface_sites
 from dual_core.grand_models.molecules import Molecule, load_molecule
 from dual_core.grand_models.orientations import CONVENTION
-from dual_core.grand_models.packing import Packer, Rotator, check_fit
+from dual_core.grand_models.packing import Packer, Rotator, check_fit, fits
 from dual_core.volumes import write_volume
 
 logger = logging.getLogger(__name__)
@@ -188,8 +188,33 @@ def _record(model: GrandModel, config: PackConfig, molecules: Sequence[Molecule]
     }
 
 
-def pack(config: PackConfig, output: Path, count: int = 1) -> List[Dict[str, Path]]:
+def leave_out_too_large(
+        config: PackConfig,
+        molecules: Sequence[Molecule]) -> Tuple[PackConfig, List[Molecule]]:
+    """The same settings without the molecules that are larger than the sample, with a warning.
+
+    Raises
+    ------
+    DualError
+        If none is left.
+    """
+    canvas = Canvas(config.shape, config.voxel_size_A, config.slab)
+    fitting = [molecule for molecule in molecules if fits(molecule, canvas)]
+    names = [one.name for one in fitting]
+    if not fitting:
+        check_fit(min(molecules, key=lambda molecule: molecule.extents_A[-1]), canvas)
+    if len(fitting) < len(molecules):
+        left_out = ", ".join(one.name for one in molecules if one.name not in names)
+        logger.warning("left out, since they are larger than the sample: %s; --molecules chooses "
+                       "others, a larger --shape or --thickness takes them in", left_out)
+    return replace(config, molecules=tuple(one.spec for one in fitting)), fitting
+
+
+def pack(config: PackConfig, output: Path, count: int = 1,
+         only_fitting: bool = False) -> List[Dict[str, Path]]:
     """Pack and write `count` grand models into a folder, which is made if need be.
+
+    With `only_fitting` molecules larger than the sample are left out; see `leave_out_too_large`.
 
     Returns
     -------
@@ -202,6 +227,8 @@ def pack(config: PackConfig, output: Path, count: int = 1) -> List[Dict[str, Pat
         If a molecule cannot be loaded or something does not fit.
     """
     molecules = load_molecules(config)
+    if only_fitting:
+        config, molecules = leave_out_too_large(config, molecules)
     output.mkdir(parents=True, exist_ok=True)
     written = []
     for index in range(count):

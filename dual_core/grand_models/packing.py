@@ -259,11 +259,17 @@ class Packer:
         logger.warning("%s", problem)
 
 
+def fits(molecule: Molecule, canvas: Canvas) -> bool:
+    """Whether a molecule is no larger than the sample, its axes laid as is best."""
+    sides = sorted(side * canvas.voxel_size_A for side in canvas.slab_shape)
+    return all(extent <= side for extent, side in zip(molecule.extents_A, sides))
+
+
 def check_fit(molecule: Molecule, canvas: Canvas) -> None:
     """Raise DualError when a molecule is larger than the sample, however its axes are laid."""
-    sides = sorted(side * canvas.voxel_size_A for side in canvas.slab_shape)
-    if any(extent > side for extent, side in zip(molecule.extents_A, sides)):
+    if not fits(molecule, canvas):
         molecule_sides = " x ".join(f"{extent:.0f}" for extent in molecule.extents_A)
         sample = " x ".join(f"{side * canvas.voxel_size_A:.0f}" for side in canvas.slab_shape)
         raise DualError(f"molecule {molecule.name} ({molecule_sides} A) is larger than the "
-                        f"sample ({sample} A, z y x); give a larger --shape or --thickness")
+                        f"sample ({sample} A, z y x); give a larger --shape or --thickness, or "
+                        "choose smaller ones with --molecules")

@@ -178,6 +178,9 @@ def _message(error: Exception, source: Path) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, DualError):
         return text if str(source) in text else f"{source}: {text}"
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{source}: {error.strerror}{where}; check path, rights and space"
     return f"{source}: {type(error).__name__}: {text}"
 
 

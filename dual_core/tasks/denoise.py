@@ -145,6 +145,8 @@ def denoise_tomogram(
     options = options or DenoiseOptions()
     output = Path(output)
     volume = open_volume(source, voxel_size_A=options.voxel_size_A)
+    # First of all, so that of an unusable volume nothing else is said.
+    statistics = volume_statistics(volume)
     contrast = _contrast_of(volume, options.contrast)
     sign = 1 if contrast == card.contrast else -1
     output_sign = sign if options.output_contrast == "as-model" else 1
@@ -169,7 +171,8 @@ def denoise_tomogram(
         )
 
     grid = _on_the_grid_of(volume, card.voxel_size_A)
-    statistics = volume_statistics(grid)
+    if grid is not volume:
+        statistics = volume_statistics(grid)
     mean, deviation = statistics.mean, sign * statistics.std
 
     def read_standardised(start: Triple, size: Triple) -> np.ndarray:
@@ -218,9 +221,10 @@ def _run_network(
     while True:
         plan = runner.plan(grid.shape)
         logger.info(
-            "%s: %d tiles of %s voxels, halo %d",
+            "%s: %d %s of %s voxels, halo %d",
             name,
             len(plan),
+            "tile" if len(plan) == 1 else "tiles",
             " x ".join(map(str, plan.input_shape)),
             max(plan.halo),
         )

@@ -182,7 +182,13 @@ def preset_config(preset: str, method: str = "stable", **changes: Any) -> Traini
         raise DualError(f"unknown setting {', '.join(sorted(unknown))}; see config.yaml of a run")
     network = values.setdefault("network", NetworkConfig())
     patch = values.get("patch", TrainingConfig.patch)
-    values["network"] = dataclasses.replace(network, noise_side=patch)
+    try:
+        values["network"] = dataclasses.replace(network, noise_side=patch)
+    except ValueError as error:
+        raise DualError(
+            f"a patch of {patch} voxels does not fit the networks; choose a multiple of "
+            f"{2 ** len(network.noise_channels)}"
+        ) from error
     return TrainingConfig(**values)
 
 

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 HASHED_BYTES = 1 << 20  # of a volume's beginning; enough to tell two tomograms apart
 SYMMETRIC_WITHIN_DEG = 3.0
 BLOCK_SIDE = 64  # voxels of the blocks that the linear model simulates
+MASK_NAME = "_mask_"  # in the names of the masks that 'dual pack' writes
+LABEL_BLOCK = (96, 384, 384)  # voxels in the middle that are looked at
+EQUAL_NEIGHBOURS = 0.8  # share of them; 0.98 in masks, 0.05 in density as integers
 FAINTEST = 0.02  # signal-to-noise ratio in the best band below which something is wrong
 
 
@@ -86,6 +89,17 @@ def open_training_data(
     noisy_volumes = [open_volume(path, config.noisy_voxel_size_A) for path in noisy]
     clean_volumes = [open_volume(path, config.clean_voxel_size_A) for path in clean]
     voxel_size_A = config.voxel_size_A or clean_volumes[0].voxel_size_A
+    noisy_views = [ResampledVolume(volume, voxel_size_A) for volume in noisy_volumes]
+    clean_views = [ResampledVolume(volume, voxel_size_A) for volume in clean_volumes]
+    # Before anything is said of the volumes: an unusable one ends it with one line.
+    noisy_statistics = [
+        _statistics(volume, view) for volume, view in zip(noisy_volumes, noisy_views)
+    ]
+    clean_statistics = [
+        _statistics(volume, view) for volume, view in zip(clean_volumes, clean_views)
+    ]
+    for volume in clean_volumes:
+        _warn_of_labels(volume)
     noisy_contrast = _common_contrast(noisy_volumes, config.contrast, "tomograms", "--contrast")
     clean_contrast = _common_contrast(
         clean_volumes, config.clean_contrast, "clean domain", "--clean-contrast"
@@ -94,10 +108,6 @@ def open_training_data(
     if sign < 0:
         logger.info("tomograms are multiplied by -1, so that density has one sign everywhere")
 
-    noisy_views = [ResampledVolume(volume, voxel_size_A) for volume in noisy_volumes]
-    clean_views = [ResampledVolume(volume, voxel_size_A) for volume in clean_volumes]
-    noisy_statistics = [volume_statistics(view) for view in noisy_views]
-    clean_statistics = [volume_statistics(view) for view in clean_views]
     clean_mean, clean_deviation = _pooled(clean_statistics, [view.shape for view in clean_views])
     noisy_mean, noisy_deviation = _pooled(noisy_statistics, [view.shape for view in noisy_views])
     noisy_standardised = [
@@ -142,6 +152,40 @@ def open_training_data(
         voxel_size_A,
         simulator,
     )
+
+
+def _statistics(volume: Volume, view: ResampledVolume) -> VolumeStatistics:
+    """Statistics of the view; a value that is not finite is named by its place in the file."""
+    found = volume_statistics(volume)
+    return volume_statistics(view) if view.is_resampled else found
+
+
+def _warn_of_labels(volume: Volume) -> None:
+    """Say so where a grand model is rather a mask of labels, such as lie beside grand models."""
+    path = Path(volume.facts.path)
+    if MASK_NAME in path.name or looks_like_labels(volume):
+        logger.warning(
+            "%s looks like a mask of labels and not like density; if it is one, leave it out of "
+            "--clean", path,
+        )
+
+
+def looks_like_labels(volume: Volume) -> bool:
+    """Whether a volume of an integer type is a mask: regions of one value each, on zero.
+
+    The number of values does not tell, since a mask may number hundreds of particles; but in
+    a mask nearly every voxel that is not zero has the value of its neighbour in the same region.
+    """
+    if volume.facts.dtype.kind not in "iu":
+        return False
+    size = tuple(min(length, most) for length, most in zip(volume.shape, LABEL_BLOCK))
+    start = tuple((length - side) // 2 for length, side in zip(volume.shape, size))
+    block = volume.read((start[0], start[1], start[2]), (size[0], size[1], size[2]))
+    if block.min() < 0 or (block == 0).mean() < 0.5:
+        return False
+    one, other = block[:, :, 1:], block[:, :, :-1]
+    inside = (one > 0) & (other > 0)
+    return bool(inside.any()) and float((one == other)[inside].mean()) > EQUAL_NEIGHBOURS
 
 
 def _tell(linear: LinearModel, voxel_size_A: float) -> None:
