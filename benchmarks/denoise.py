@@ -5,9 +5,10 @@
     python benchmarks/denoise.py --preset standard --seeds 0 1 2 --double
 
 Trains with ``dual train`` on tomo_0..3 and grand_4..7 (other cells), denoises pairs 8 and 9 with
-``dual denoise``, and scores them. The truth serves the scores alone. Each run is done once: what
-is in OUTPUT is not trained again (an interrupted run is resumed, and its time is then unknown).
-Writes table.md, scores.csv, curve.csv, curve.png and slices.png into OUTPUT/PRESET[-METHOD].
+``dual denoise``, and scores them. The truth serves the scores alone. A run is done once: one that
+is whole in OUTPUT/PRESET[-METHOD]/seed_SEED_ITERATIONS is not trained again, an interrupted one is
+resumed, and its time is then unknown. Writes table.md, scores.csv, curve.csv, curve.png and
+slices.png beside the runs.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 from common import DATA, ROOT, circumstances, dual
 
+from dual_core.card import read_card
 from dual_core.evaluation.metrics import score_volume
 from dual_core.figures import COLOURS, slices_figure
 from dual_core.training.config import METHODS, PRESETS, preset_config
+from dual_core.training.monitor import read_history
 from dual_core.volumes import open_volume
 
 SCORES = ("psnr_db", "ssim", "cc", "cc_measured", "cc_wedge")
@@ -36,26 +39,30 @@ Row = Dict[str, Any]
 
 
 def train(args: argparse.Namespace, run: Path, seed: int, iterations: int) -> Optional[float]:
-    """Train unless it is done; minutes, or None where a run was resumed."""
+    """Train unless it is done; minutes of the command, or None where the run was resumed."""
     timing = run / "minutes.json"
+    model = run / "model.safetensors"
+    if not model.exists() or read_card(model).iterations < iterations:
+        resume = (run / "checkpoint").exists()
+        seconds = dual(
+            [
+                "train",
+                "--noisy", *(args.data / f"tomo_{n}.mrc" for n in TRAIN_NOISY),
+                "--clean", *(args.data / f"grand_{n}.mrc" for n in TRAIN_CLEAN),
+                "--output", run, "--preset", args.preset, "--method", args.method,
+                "--seed", seed, "--iterations", iterations, "--snapshots", args.snapshots,
+                "--device", args.device, *(["--resume"] if resume else []),
+            ],
+            args.threads,
+        )
+        minutes = None if resume else seconds / 60
+        timing.write_text(json.dumps({"minutes": minutes}), encoding="utf-8")
     if timing.exists():
         return json.loads(timing.read_text(encoding="utf-8"))["minutes"]
-    resume = (run / "checkpoint").exists()
-    files = [
-        "--noisy", *(args.data / f"tomo_{n}.mrc" for n in TRAIN_NOISY),
-        "--clean", *(args.data / f"grand_{n}.mrc" for n in TRAIN_CLEAN),
-    ]
-    seconds = dual(
-        [
-            "train", *files, "--output", run, "--preset", args.preset, "--method", args.method,
-            "--seed", seed, "--iterations", iterations, "--snapshots", args.snapshots,
-            "--device", args.device, *(["--resume"] if resume else []),
-        ],
-        args.threads,
-    )
-    minutes = None if resume else seconds / 60
-    timing.write_text(json.dumps({"minutes": minutes}), encoding="utf-8")
-    return minutes
+    # A run that was started by hand: what its history says, unless that is of several sittings.
+    seconds_so_far = [entry["seconds"] for entry in read_history(run)]
+    whole = bool(seconds_so_far) and seconds_so_far == sorted(seconds_so_far)
+    return seconds_so_far[-1] / 60 if whole else None
 
 
 def denoise(args: argparse.Namespace, model: Path, numbers: List[int], folder: Path) -> float:
@@ -221,10 +228,10 @@ def main() -> None:
             slices_figure(shown, output / "slices.png", truth.voxel_size_A)
     classical = classical_rows(args.classical)
     write_csv(output / "scores.csv", classical + rows)
-    write_csv(output / "curve.csv",
-              [{"run": label, **row} for label, points in curves.items() for row in points])
+    points = [{"run": label, **row} for label, found in curves.items() for row in found]
     best = max((row["psnr_db"] for row in classical), default=None)
-    if any(curves.values()):
+    if points:
+        write_csv(output / "curve.csv", points)
         draw_curves(curves, best, output / "curve.png")
     tested = [row for row in rows if row["pair"] == CURVE_ON]
     double = tested.pop() if args.double else None

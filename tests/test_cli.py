@@ -1,7 +1,9 @@
 """The frame of the command line: help, options from a file, errors and exit statuses."""
 
 import argparse
+import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 from dual_core import __version__
-from dual_core.cli import common
+from dual_core.cli import common, parsing
 from dual_core.cli import main as cli
 from dual_core.errors import DualError
 
@@ -31,6 +33,11 @@ def make_command(monkeypatch, run=None, nested=False):
         parser.add_argument("--name", required=True)
         parser.add_argument("--fast-mode", action="store_true")
         parser.add_argument("--kind", choices=("a", "b"))
+        parser.add_argument(
+            "--angles", nargs=parsing.TWO_OR_THREE, type=float, metavar=("MIN", "MAX", "STEP")
+        )
+        parser.add_argument("--resume", action="store_true")
+        parser.add_argument("--time-limit", type=float)
 
     def add_arguments(parser):
         if nested:
@@ -65,8 +72,9 @@ def test_overview_lists_all_commands_and_imports_none():
     code = (
         "import sys; from dual_core.cli.main import main; status = main(['--help']);"
         "heavy = {'torch', 'numpy', 'yaml', 'scipy', 'matplotlib'} & set(sys.modules);"
-        "commands = [m for m in sys.modules if m.startswith('dual_core.cli.')];"
-        "assert not heavy, heavy; assert len(commands) == 2, commands; sys.exit(status)"
+        "from dual_core.cli.main import COMMANDS;"
+        "commands = {module for module, _ in COMMANDS.values()} & set(sys.modules);"
+        "assert not heavy, heavy; assert not commands, commands; sys.exit(status)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -281,3 +289,171 @@ def test_numbers():
     for kind, text in ((common.positive_float, "inf"), (common.non_negative_int, "-1")):
         with pytest.raises(argparse.ArgumentTypeError):
             kind(text)
+
+
+# --- what a newcomer types ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_mistyped_option_is_named_before_all_else(monkeypatch, capsys, nested):
+    make_command(monkeypatch, nested=nested)
+    what = ["deep"] if nested else []
+    # --name is required and missing, because it is mistyped.
+    for typed, meant in (("--nmae", "--name"), ("--fast_mode", "--fast-mode")):
+        assert cli.main(["probe", *what, "a", f"{typed}=x"]) == 2
+        error = capsys.readouterr().err
+        assert f"no option '{typed}'; did you mean '{meant}'?" in error and error.count("\n") == 1
+    assert cli.main(["probe", *what, "a", "--xyzzy"]) == 2
+    error = capsys.readouterr().err
+    assert "'--xyzzy'" in error and "did you mean" not in error
+
+
+def test_values_are_not_taken_for_options(monkeypatch):
+    seen = make_command(monkeypatch)
+    arguments = ["-vq", "--range", "-60", "-.5", "--name=--odd", "--", "--file"]
+    assert cli.main(["probe", *arguments]) == 0
+    assert seen[-1].range == [-60.0, -0.5] and seen[-1].files == ["--file"]
+    assert seen[-1].name == "--odd" and seen[-1].verbose and seen[-1].quiet
+
+
+def test_mistyped_commands_and_settings_are_told_what_was_meant(monkeypatch, capsys, tmp_path):
+    make_command(monkeypatch)
+    assert cli.main(["denose"]) == 2
+    assert "did you mean 'denoise'?" in capsys.readouterr().err
+    (tmp_path / "c.yaml").write_text("numbr: 3\n")
+    assert cli.main(["probe", "a", "--name", "n", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert "did you mean 'number'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [("1", "2"), ("1", "2", "3")])
+def test_two_or_three_values(monkeypatch, capsys, tmp_path, given):
+    seen = make_command(monkeypatch)
+    assert cli.main(["probe", "a", "--angles", *given, "--name", "n"]) == 0
+    assert seen[-1].angles == [float(value) for value in given]
+    common.dump_options(seen[-1], tmp_path / "c.yaml")
+    assert cli.main(["probe", "--config", str(tmp_path / "c.yaml")]) == 0
+    assert seen[-1].angles == [float(value) for value in given]
+    assert cli.main(["probe", "a", "--name", "n", "--angles", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "2 or 3 values, MIN MAX STEP" in error and error.count("\n") == 1
+
+
+def test_what_belongs_to_one_call_is_not_dumped(monkeypatch, tmp_path):
+    seen = make_command(monkeypatch)
+    dumped = tmp_path / "c.yaml"
+    assert cli.main(["probe", "a", "--name", "n", "--resume", "--time-limit", "5"]) == 0
+    common.dump_options(seen[-1], dumped)
+    assert not {"resume", "time_limit"} & set(yaml.safe_load(dumped.read_text()))
+    assert cli.main(["probe", "--config", str(dumped)]) == 0
+    assert seen[-1].resume is False and seen[-1].time_limit is None
+
+
+def test_every_default_is_shown_once_and_readably():
+    parser = parsing.CommandParser(prog="p")
+    for name, default in (("a", 0), ("b", 1.0), ("c", [20.0, 35]), ("d", True), ("e", None)):
+        parser.add_argument(f"--{name}", default=default, help=f"H{name}")
+    parser.add_argument("--f", default="50%", help="Hf")
+    parser.add_argument("--g", default=4, help="Hg (default: of the preset)")
+    lines = parser.format_help().splitlines()
+    told = [line[line.index("H") :] for line in lines if line.startswith("  --")]
+    assert told == [
+        "Ha (default: 0)", "Hb (default: 1)", "Hc (default: 20 35)", "Hd", "He",
+        "Hf (default: 50%)", "Hg (default: of the preset)",
+    ]  # fmt: skip
+
+
+def commands_with_nested():
+    for name, (module, _) in cli.COMMANDS.items():
+        parser = cli.build_parser(name, importlib.import_module(module))
+        yield name, parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield from ((f"{name} {what}", one) for what, one in action.choices.items())
+
+
+@pytest.mark.parametrize("name, parser", list(commands_with_nested()))
+def test_every_help_has_an_example_and_no_python(name, parser):
+    text = parser.format_help()
+    assert "example:" in text and f"dual {name}" in text.split("example:")[1]
+    assert "default: [" not in text and max(map(len, text.splitlines())) <= 105
+    for block in re.split(r"\n  (?=-)", text):
+        assert block.split("example:")[0].count("(default") <= 1, block
+
+
+def test_commands_are_in_the_order_of_a_first_run():
+    assert list(cli.COMMANDS) == ["pack", "project", "info", "train", "denoise", "evaluate", "demo"]
+
+
+# --- folders for results ------------------------------------------------------------------------
+
+
+def test_output_folder_stays_only_with_something_in_it(tmp_path):
+    with pytest.raises(KeyError), common.output_folder(tmp_path / "a" / "b"):
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(KeyError), common.output_folder(tmp_path / "a" / "b") as folder:
+        (folder / "result").touch()
+        raise KeyError
+    assert (tmp_path / "a" / "b" / "result").exists()
+    # What was there before is never taken away, empty or not.
+    (tmp_path / "c").mkdir()
+    with pytest.raises(KeyError), common.output_folder(tmp_path / "c"):
+        raise KeyError
+    assert (tmp_path / "c").exists()
+
+
+def test_unusable_output_folders_are_one_line(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(DualError, match=f"{path}.*--output"), common.output_folder(path):
+            pass
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(DualError, match="no permission"), common.output_folder(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pack", "--shape", "16", "16", "16", "--molecules", "antibody_150"],
+        ["project", "volume.mrc"],
+        ["train", "--noisy", "volume.mrc", "--clean", "volume.mrc"],
+        ["denoise", "volume.mrc", "--model", "model.safetensors"],
+        ["evaluate", "volumes", "volume.mrc", "--truth", "volume.mrc"],
+    ],
+)
+def test_an_output_that_is_a_file_is_one_line(monkeypatch, tmp_path, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").write_text("mine")
+    assert cli.main([*arguments, "--output", "out"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("dual: error: out") and error.count("\n") == 1
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+# --- dual train ---------------------------------------------------------------------------------
+
+TRAIN = ["train", "--noisy", "t.mrc", "--clean", "g.mrc", "--output", "run"]
+
+
+@pytest.mark.parametrize("method", ["stable", "paper"])
+@pytest.mark.parametrize("patch", ["30", "36", "8"])
+def test_patch_that_does_not_fit_is_one_line(monkeypatch, tmp_path, capsys, method, patch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*TRAIN, "--patch", patch, "--method", method]) == 2
+    error = capsys.readouterr().err
+    assert f"a patch of {patch} voxels" in error and "multiple of" in error
+    assert error.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "reason, status", [("SIGINT", 130), ("SIGTERM", 143), ("time limit", 0), ("finished", 0)]
+)
+def test_status_of_a_training_says_how_it_ended(monkeypatch, tmp_path, reason, status):
+    from dual_core.training import loop
+
+    finished = reason == "finished"
+    result = loop.TrainingResult(tmp_path / "model.safetensors", 3, finished, reason)
+    monkeypatch.setattr(loop, "train", lambda *arguments: result)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(TRAIN) == status

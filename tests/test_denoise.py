@@ -1,5 +1,6 @@
 """Properties of denoising: tiles, contrast, strength, voxel size, several files."""
 
+import errno
 import json
 import types
 
@@ -462,7 +463,8 @@ def test_foreign_voxel_size_is_warned_of_and_can_be_overridden(tmp_path, caplog)
     caplog.clear()
     report = denoise(source, tmp_path / "o.mrc",
                      options=DenoiseOptions(contrast="bright", voxel_size_A=10.03))
-    assert not report.resampled and not caplog.records
+    assert not report.resampled
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
     with mrcfile.open(tmp_path / "o.mrc") as file:
         np.testing.assert_allclose(float(file.voxel_size.x), 10.03, rtol=1e-5)
 
@@ -590,7 +592,10 @@ def test_command_with_a_real_model(tmp_path, model_file, dual):
                  "--contrast", "bright", "--precision", "float32")
     status, said, _ = dual(*arguments)
     assert status == 0, said
-    assert said.splitlines()[0].startswith("device cpu")
+    first, second, *_ = said.splitlines()
+    assert first == f"model {model_file}: 10.00 A/voxel, 0 iterations, bright density"
+    assert second.startswith("device cpu")
+    assert ": 1 tile of" in said
     names = {"one_denoised.mrc", "two_denoised.mrc", "denoise.jsonl", "denoise.yaml"}
     assert {p.name for p in output.iterdir()} == names
     # The volume is smaller than a tile: compare with the network on all of it.
@@ -622,12 +627,43 @@ def test_command_goes_on_after_a_failure(tmp_path, model_file, dual):
     assert "2 of 3 tomograms failed" in said.splitlines()[-1]
     assert "Traceback" not in said
     assert (tmp_path / "o" / "good_denoised.mrc").exists()
+    # Of a single one the error says it all, once.
     status, said, _ = dual(*arguments, cut)
-    assert status == 2
+    assert status == 2 and said.count("error") == 1 and said.count(str(cut)) == 1
+
+
+@pytest.mark.parametrize("words, change", [
+    ("at z, y, x = 3, 4, 5", lambda v: v.__setitem__((3, 4, 5), np.nan)),
+    ("every voxel is 3", lambda v: v.fill(3)),
+])
+@pytest.mark.parametrize("voxel_size_A", [10.0, 14.0])
+def test_of_an_unusable_volume_one_line_is_said(
+        tmp_path, model_file, dual, words, change, voxel_size_A):
+    volume = phantom()
+    change(volume)
+    source = write(tmp_path / "t.mrc", volume, voxel_size_A)
+    for strength in (0, 1):
+        status, said, _ = dual("denoise", source, "--model", model_file, "--device", "cpu", "-q",
+                               "--output", tmp_path / "o", "--strength", strength)
+        assert status == 2 and words in said and said.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line(tmp_path, model_file, dual, monkeypatch):
+    source = write(tmp_path / "t.mrc", phantom())
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dual_core.volume_writer.os.pwrite", full)
+    status, said, _ = dual("denoise", source, "--model", model_file, "--device", "cpu", "-q",
+                           "--output", tmp_path / "o")
+    assert status == 2 and "no disk space left" in said and said.count("\n") == 1
+    assert not list((tmp_path / "o").glob(".*"))
 
 
 @pytest.mark.parametrize("change, words", [
     (["--model", "absent.safetensors"], "absent.safetensors"),
+    (["--model", "."], "model.safetensors inside it"),
     (["--device", "cuda:77"], "cuda:77"),
     (["--strength", "2"], "--strength"),
     (["--tile", "8", "--halo", "8"], "halo"),
@@ -655,10 +691,22 @@ def test_info_of_a_model_and_of_a_volume(tmp_path, model_file, dual):
     card = yaml.safe_load(out)
     assert status == 0 and card["voxel_size_A"] == 10.0 and card["contrast"] == "bright"
     assert card["network"]["channels"] == [2, 3]
+    assert out.startswith("summary: 10.00 A/voxel") and list(card)[-1] == "network"
     volume = phantom()
     status, _, out = dual("info", write(tmp_path / "t.mrc", volume, 7.5))
     facts = yaml.safe_load(out)
     assert status == 0 and facts["shape_zyx"] == list(volume.shape)
     assert facts["voxel_size_A"] == 7.5 and facts["contrast"] in ("dark", "bright")
     assert facts["mean"] == pytest.approx(volume.mean(), rel=1e-4)
+    assert f"shape_zyx: {list(volume.shape)}\n" in out and "origin_xyz_A: [0.0" in out
     assert dual("info", tmp_path / "absent.mrc")[0] == 2
+
+
+def test_info_leads_on_from_folders_and_warns_of_unset_voxel_sizes(tmp_path, model_file, dual):
+    status, said, _ = dual("info", model_file.parent)
+    assert status == 2 and "model.safetensors inside it" in said
+    status, said, _ = dual("info", tmp_path)
+    assert status == 2 and "is a folder" in said
+    source = write(tmp_path / "t.mrc", phantom(), 1.0)
+    assert "never set" in dual("info", source)[1]
+    assert "never set" not in dual("info", source, "--voxel-size", 1)[1]

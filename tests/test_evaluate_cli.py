@@ -165,6 +165,13 @@ def test_mistakes_are_one_line_that_says_what_to_do(cells, capsys, change, messa
     assert message in lines[0]
 
 
+def test_help_leads_to_the_nested_help_and_names_real_files(capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    text = capsys.readouterr().out
+    assert "dual evaluate volumes --help" in text and "tomo_9_denoised.mrc" in text
+
+
 def test_table_is_aligned():
     row = {"name": "a", "psnr_db": 3.0, "ssim": None}
     lines = format_table([row, {**row, "name": "longer", "psnr_db": 123.456}]).splitlines()

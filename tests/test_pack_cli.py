@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from dual_core.cli.main import main
+from dual_core.grand_models import molecule_list
+from dual_core.grand_models.phantoms import PHANTOMS
 from dual_core.volumes import open_volume
 
 QUICK = ["--shape", "32", "40", "40", "--molecules", "antibody_150", "cube_480", "--number", "2"]
@@ -65,4 +67,28 @@ def test_errors_are_one_line_and_status_2(tmp_path, capsys, options, complaint):
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1 and error[0].startswith("dual: error: ")
     assert complaint in error[0]
-    assert not list(tmp_path.glob("out/*.mrc"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_built_in_molecules_that_do_not_fit_are_left_out(tmp_path, capsys, monkeypatch):
+    few = ("antibody_150", "cube_480", "shell_4000")
+    monkeypatch.setattr(molecule_list, "PHANTOMS", {name: PHANTOMS[name] for name in few})
+    small = ["pack", "--shape", "24", "32", "32", "--output", str(tmp_path / "out")]
+    assert main([*small, "--occupancy", "0.02"]) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(warnings) == 1 and "shell_4000" in warnings[0] and "--molecules" in warnings[0]
+    assert "antibody_150" not in warnings[0]
+    record = yaml.safe_load((tmp_path / "out" / "pack_0.yaml").read_text(encoding="utf-8"))
+    assert [one["name"] for one in record["molecules"]] == ["antibody_150", "cube_480"]
+    # One that was asked for is not left out in silence, and where nothing fits nothing is made.
+    for options in (["--molecules", "shell_4000"], ["--shape", "10", "10", "10"]):
+        assert main([*small, *options, "--output", str(tmp_path / "none"), "-q"]) == 2
+        assert "larger than the sample" in capsys.readouterr().err
+        assert not (tmp_path / "none").exists()
+
+
+def test_help_names_every_key_of_a_list_of_molecules(capsys):
+    with pytest.raises(SystemExit):
+        main(["pack", "--help"])
+    text = capsys.readouterr().out.split("keys of a molecule")[1]
+    assert set(molecule_list._KEYS) <= set(text.replace(",", " ").split())

@@ -93,13 +93,13 @@ def test_options_reach_the_simulator_and_are_dumped(grand_model, tmp_path):
 
 
 def test_every_setting_of_the_simulator_has_an_option():
-    import argparse
     from dataclasses import fields
 
     from dual_core.cli import project as command
+    from dual_core.cli.parsing import CommandParser
     from dual_core.physics.config import SimulatorConfig
 
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     command.add_arguments(parser)
     args = parser.parse_args(["g.mrc", "--output", "o"])
     assert command.make_config(args, 10.0) == SimulatorConfig(voxel_size_A=10.0)
@@ -112,6 +112,15 @@ def test_every_setting_of_the_simulator_has_an_option():
     default = SimulatorConfig(voxel_size_A=10.0)
     for field in fields(SimulatorConfig):
         assert getattr(config, field.name) != getattr(default, field.name), field.name
+
+
+def test_the_step_of_the_tilts_is_3_if_not_given(grand_model, tmp_path):
+    for name, angles in (("a", "-50 70"), ("b", "-50 70 3")):
+        options = ["--tilt-range", *angles.split(), "--output", tmp_path / name]
+        assert project(grand_model, *options) == 0
+    np.testing.assert_array_equal(
+        load(tmp_path / "a" / "cell_tomogram.mrc"), load(tmp_path / "b" / "cell_tomogram.mrc")
+    )
 
 
 def test_noise_can_be_left_out(grand_model, tmp_path):
@@ -128,6 +137,8 @@ def test_noise_can_be_left_out(grand_model, tmp_path):
     [
         (["--tilt-range", "60", "-60", "3"], "tilt range"),
         (["--tilt-range", "-60", "60", "0"], "tilt step"),
+        (["--tilt-range", "-60"], "MIN MAX STEP"),
+        (["--tilt-range", "-60", "60", "g.mrc"], "not an angle"),
         (["--snr", "-1"], "snr"),
         (["--cs", "-1"], "cs_mm"),
         (["--mtf", "0"], "mtf_nyquist"),

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, Union
+from typing import Any, Callable, Iterator, TextIO, Union
 
 from dual_core import __version__
 from dual_core.errors import DualError
@@ -150,12 +150,19 @@ def dump_options(args: argparse.Namespace, path: Union[str, Path]) -> None:
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     command = getattr(args, "command", None) or "?"
+    with replacing(path) as file:
+        file.write(f"# dual {command} {__version__}\n")
+        yaml.safe_dump(options, file, sort_keys=False)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Open a temporary file that takes the place of ``path`` once it is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(f"# dual {command} {__version__}\n")
-            yaml.safe_dump(options, file, sort_keys=False)
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            yield file
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

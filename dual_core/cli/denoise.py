@@ -109,7 +109,6 @@ def run(args: argparse.Namespace) -> int:
     jobs = plan_jobs(args.tomograms, args.output, "_denoised")
     # Before torch is imported, which takes seconds.
     card = read_card(args.model)
-    logger.info("model %s: %s", args.model, card.summary())
 
     from dual_core.model import DualModel
     from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
@@ -123,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
     )
     model = DualModel.load(args.model)
     runner = make_runner(model, args.device, args.precision, args.tile, args.halo)
+    logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
     settings = {
         "model": file_hash(args.model),

@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import json
 import logging
-import os
 import tempfile
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, TextIO, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from dual_core.cli.common import add_device_argument, dump_options, non_negative_int, positive_float
+from dual_core.cli.common import (
+    add_device_argument,
+    dump_options,
+    non_negative_int,
+    output_folder,
+    positive_float,
+    replacing,
+)
 from dual_core.errors import DualError
 
 if TYPE_CHECKING:
@@ -62,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "volumes",
         help="PSNR, SSIM, CC, Fourier correlations and FSC of volumes against a truth",
         description="Scores standardised volumes (mean 0, deviation 1) against a truth of the same "
-        "shape whose density is bright.",
+        "shape\nwhose density is bright.",
         epilog=f"example:\n{VOLUMES_EXAMPLE}",
     )
     volumes.add_argument("volumes", nargs="+", metavar="T.mrc", help="volumes to score")
@@ -136,6 +141,13 @@ def run(args: argparse.Namespace) -> int:
     """Score, print a table and write the files."""
     if args.tilt_range[0] >= args.tilt_range[1]:
         raise DualError("--tilt-range needs the smaller angle first, for example -60 60")
+    if not args.output:
+        return _score(args, None)
+    with output_folder(args.output) as folder:
+        return _score(args, folder)
+
+
+def _score(args: argparse.Namespace, output: Optional[Path]) -> int:
     truth, voxel_size_A = _load(args.truth, args)
     volumes: Iterator[Tuple[str, str, np.ndarray]]
     mask, data_range, wanted = None, None, "bright"
@@ -162,11 +174,11 @@ def run(args: argparse.Namespace) -> int:
         told = {"contrast": contrast} if args.what == "volumes" else {"parameters": parameters}
         rows.append({"name": name, **told, **scores.as_dict()})
         scored[name] = scores
-        if args.output:
+        if output:
             pictures[name] = bright
     print(format_table(rows))
-    if args.output:
-        _write(Path(args.output), rows, scored, {**pictures, "truth": truth}, voxel_size_A, args)
+    if output:
+        _write(output, rows, scored, {**pictures, "truth": truth}, voxel_size_A, args)
     return 0
 
 
@@ -272,17 +284,16 @@ def _write(
 ) -> None:
     from dual_core.figures import slices_figure, spectra_figure
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with _replacing(folder / "scores.csv") as file:
+    with replacing(folder / "scores.csv") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     frequencies = next(iter(scored.values())).fsc.frequency_per_A.tolist()
     curves = {"frequency_per_A": frequencies}
     curves.update({name: scores.fsc.correlation.tolist() for name, scores in scored.items()})
-    with _replacing(folder / "scores.json") as file:
+    with replacing(folder / "scores.json") as file:
         json.dump({"truth": args.truth, "scores": list(rows), "fsc": curves}, file, indent=1)
-    with _replacing(folder / "fsc.csv") as file:
+    with replacing(folder / "fsc.csv") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(curves)
         lines.writerows(zip(*curves.values()))
@@ -293,16 +304,3 @@ def _write(
     spectra_figure(shown, folder / "spectra.png", voxel_size_A)
     dump_options(args, folder / "evaluate.yaml")
     logger.info("written: %s", folder)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Open a temporary file that takes the place of ``path`` once it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()

@@ -14,7 +14,6 @@ from dual_core import __version__
 from dual_core.cli.common import add_common_arguments, one_line, set_up_logging
 from dual_core.cli.parsing import (
     CommandParser,
-    HelpFormatter,
     apply_config,
     did_you_mean,
     read_config,
@@ -132,16 +131,12 @@ def build_parser(name: str, module: ModuleType) -> CommandParser:
         prog=f"dual {name}",
         description=description,
         epilog="example:\n" + "\n".join("  " + e for e in module.EXAMPLE.strip().splitlines()),
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
     )
     module.add_arguments(parser)
     add_common_arguments(parser)
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for nested in set(action.choices.values()):
-                nested.formatter_class = HelpFormatter
-                nested.allow_abbrev = False
                 add_common_arguments(nested, nested=True)
     return parser
 
@@ -155,7 +150,6 @@ def _overview() -> argparse.ArgumentParser:
         description="Denoising and simulation of cryo-electron tomograms, learned from them.\n\n"
         "commands:\n" + "\n".join(lines),
         epilog=EPILOG,
-        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     return parser
@@ -172,7 +166,7 @@ def _load(name: str) -> ModuleType:
 
 
 def _config_path(argv: List[str]) -> Optional[str]:
-    finder = CommandParser(prog="dual", add_help=False, allow_abbrev=False)
+    finder = CommandParser(prog="dual", add_help=False)
     finder.add_argument("--config")
     return finder.parse_known_args(argv)[0].config
 

@@ -35,11 +35,17 @@ molecules:
   - {name: tric, file: 4v94.mrc, mass_kDa: 950, copies: 20}
   - {name: barrel_960}
 
-keys of a molecule: name, the name of its class; file or phantom (a built-in molecule; without
-either the name is that of one); copies, or abundance relative to the others (default: 1);
-mass_kDa, of an MRC map and instead of a file's; threshold, below which a map is empty;
-voxel_size_A, instead of that in a map's header; assembly, which biological assembly of
-a structure; membrane_bound: true, on the vesicles, z axis outwards
+keys of a molecule:
+  name            name of its class
+  file            PDB, mmCIF or MRC file, relative to the list
+  phantom         a built-in molecule, where the name is not that of one
+  copies          how many, or
+  abundance       relative number, to fill up to the occupancy (default: 1)
+  mass_kDa        instead of the mass of the file
+  threshold       of an MRC map: what is below counts as empty
+  voxel_size_A    of an MRC map, instead of that in its header
+  assembly        of an atomic model: number of the assembly, or none for the atoms of the file
+  membrane_bound  true: outside on a vesicle, z axis along its normal
 """
 
 

@@ -20,7 +20,16 @@ _NUMBER = re.compile(r"-\.?\d")
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose errors are `DualError`, one line each, and that knows `TWO_OR_THREE`."""
+    """A parser whose errors are `DualError`, one line each, and that knows `TWO_OR_THREE`.
+
+    Nested parsers are of this class too, so that what holds for the one holds for the others:
+    `HelpFormatter`, and no abbreviated options.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        arguments.setdefault("formatter_class", HelpFormatter)
+        arguments.setdefault("allow_abbrev", False)
+        super().__init__(**arguments)
 
     def error(self, message: str) -> NoReturn:
         raise DualError(f"{message}; see '{self.prog} --help'")
@@ -28,13 +37,11 @@ class CommandParser(argparse.ArgumentParser):
     def _get_nargs_pattern(self, action: argparse.Action) -> str:
         if action.nargs == TWO_OR_THREE:
             return "(AAA?)"
-        return super()._get_nargs_pattern(action)  # type: ignore[misc, no-any-return]
+        return super()._get_nargs_pattern(action)
 
     def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
         try:
-            return super()._match_argument(  # type: ignore[misc, no-any-return]
-                action, arg_strings_pattern
-            )
+            return super()._match_argument(action, arg_strings_pattern)
         except (argparse.ArgumentError, TypeError) as error:
             if not isinstance(action.metavar, tuple):
                 raise

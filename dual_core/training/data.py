@@ -31,7 +31,7 @@ SYMMETRIC_WITHIN_DEG = 3.0
 BLOCK_SIDE = 64  # voxels of the blocks that the linear model simulates
 MASK_NAME = "_mask_"  # in the names of the masks that 'dual pack' writes
 LABEL_BLOCK = (96, 384, 384)  # voxels in the middle that are looked at
-EQUAL_NEIGHBOURS = 0.8  # share of them; 0.98 in masks, 0.05 in density as integers
+EQUAL_NEIGHBOURS = 0.8  # share of them; 1.00 in masks, 0.03 in density as integers
 FAINTEST = 0.02  # signal-to-noise ratio in the best band below which something is wrong
 
 
