@@ -293,6 +293,8 @@ def _save(figure: Figure, path: PathLike, title: Optional[str]) -> Path:
     try:
         figure.savefig(temporary, format="png")
         os.replace(temporary, path)
+    except OSError as error:
+        raise DualError(f"{path}: cannot be written ({error.strerror}); make room") from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

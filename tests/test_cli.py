@@ -302,7 +302,7 @@ def test_a_mistyped_option_is_named_before_all_else(monkeypatch, capsys, nested)
     for typed, meant in (("--nmae", "--name"), ("--fast_mode", "--fast-mode")):
         assert cli.main(["probe", *what, "a", f"{typed}=x"]) == 2
         error = capsys.readouterr().err
-        assert f"no option '{typed}'; did you mean '{meant}'?" in error and error.count("\n") == 1
+        assert f"no option '{typed}' (did you mean '{meant}'?)" in error and error.count("\n") == 1
     assert cli.main(["probe", *what, "a", "--xyzzy"]) == 2
     error = capsys.readouterr().err
     assert "'--xyzzy'" in error and "did you mean" not in error

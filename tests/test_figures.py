@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -137,6 +139,16 @@ def test_nothing_to_draw_is_refused(tmp_path):
     for draw in (slices_figure, spectra_figure):
         with pytest.raises(DualError, match="no volume"):
             draw({}, tmp_path / "a.png", 10.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_an_error_with_the_path(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(DualError, match="a.png.*No space left"):
+        slices_figure({"a": np.eye(8)[None] * np.ones((8, 1, 1))}, tmp_path / "a.png", 10.0)
     assert not list(tmp_path.iterdir())
 
 

@@ -100,9 +100,9 @@ def refuse_unknown_options(parser: argparse.ArgumentParser, arguments: Sequence[
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean '...'?`` where something of a similar name is known, else nothing."""
+    """`` (did you mean '...'?)`` where something of a similar name is known, else nothing."""
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 def read_config(path: Union[str, Path]) -> Dict[str, Any]:
