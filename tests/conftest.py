@@ -1,7 +1,7 @@
 """Set-up that must be in place before the first import of a test.
 
 Scipion reads its variables once, when pyworkflow is imported, and pytest imports this file
-before any test module. Threads of torch are left at their default, as users have them.
+before any test module.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ def scipion_variables(home: Path) -> dict:
         "SCIPION_NOTIFY": "False",
     }
 
+
+# The networks of the tests are tiny: threads would spend their time waiting for each other, and
+# on a busy machine minutes of it. Must be set before torch is imported; subprocesses inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _HOME = Path(tempfile.mkdtemp(prefix="dual-tests-scipion-"))
 atexit.register(shutil.rmtree, str(_HOME), ignore_errors=True)
