@@ -8,7 +8,7 @@ while density is sparse: in each band of frequencies the third cumulant of the t
 the fourth H^4 times that of the clean domain after the same filter.
 
 The model fixes the strength of the simulated noise against the structure, which is what the
-adversarial game of two networks leaves free to drift. It is where the structural generator starts.
+adversarial game of two networks leaves free to drift.
 """
 from __future__ import annotations
 

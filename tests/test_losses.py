@@ -107,7 +107,7 @@ def test_correlation_is_symmetric_and_blind_to_gain_and_offset(scale):
 
 @pytest.mark.parametrize("progress", (0.0, 0.5, 1.0))
 def test_equation_3_has_the_weights_of_the_paper(progress):
-    weights = preset_config("standard", "paper").weights_at(progress)
+    weights = preset_config("standard", "paper").loss_weights
     named = {name: weight for name, weight in weights.items() if weight}
     assert named == {
         "loss_density": 1.0,

@@ -66,6 +66,16 @@ def add_device_argument(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_precision_argument(group: argparse._ActionsContainer) -> None:
+    """Add ``--precision``."""
+    group.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="arithmetic of the U-Nets; auto takes bfloat16 where it is faster",
+    )
+
+
 def positive_int(text: str) -> int:
     """Argument type: an integer of at least 1."""
     return _number(text, int, lambda v: v >= 1, "a whole number of at least 1")

@@ -13,6 +13,7 @@ from typing import Any, Dict
 
 from dual_core.cli.common import (
     add_device_argument,
+    add_precision_argument,
     dump_options,
     fraction,
     non_negative_int,
@@ -81,12 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     machine = parser.add_argument_group("machine")
     add_device_argument(machine)
-    machine.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="arithmetic of the network; auto takes bfloat16 where it is faster",
-    )
+    add_precision_argument(machine)
     machine.add_argument(
         "--tile",
         type=positive_int,

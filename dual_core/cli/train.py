@@ -16,6 +16,7 @@ from typing import Any, Dict, Optional
 
 from dual_core.cli.common import (
     add_device_argument,
+    add_precision_argument,
     dump_options,
     non_negative_int,
     output_folder,
@@ -96,12 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_data_arguments(parser)
     machine = parser.add_argument_group("machine")
     add_device_argument(machine)
-    machine.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="arithmetic of the U-Nets; auto takes bfloat16 where it is faster",
-    )
+    add_precision_argument(machine)
     machine.add_argument(
         "--memory",
         type=positive_float,

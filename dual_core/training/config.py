@@ -109,7 +109,8 @@ class TrainingConfig:
         """Whether a linear model of the noisy domain is fitted and trained with."""
         return self.calibration_weight > 0 or self.rehearsals > 0
 
-    def weights_at(self, progress: float) -> Dict[str, float]:
+    @property
+    def loss_weights(self) -> Dict[str, float]:
         """The weight of each loss term: lambda 1 to 3 of equation 3, and the calibration's."""
         return {
             "loss_density": self.reconstruction_weight,

@@ -97,7 +97,7 @@ class Trainer:
         for name, optimiser in self._optimisers.items():
             for group in optimiser.param_groups:
                 group["lr"] = rate * (self.config.rehearsal_rate if name == "denoiser" else 1.0)
-        values, fake_tomogram, fake_density = self._train_generators(batch, progress)
+        values, fake_tomogram, fake_density = self._train_generators(batch)
         if all_finite(values):
             values["loss_discriminators"] = self._train_discriminators(
                 batch, fake_tomogram, fake_density
@@ -116,9 +116,7 @@ class Trainer:
         self._average(self.config.average_decay)
         return float(loss.detach())
 
-    def _train_generators(
-        self, batch: Batch, progress: float
-    ) -> Tuple[Dict[str, float], Tensor, Tensor]:
+    def _train_generators(self, batch: Batch) -> Tuple[Dict[str, float], Tensor, Tensor]:
         config, model = self.config, self.model
         tomogram, density = batch.tomogram, batch.density
         mask = losses.permute_noise(model.noise_decoder(batch.code), batch.noise)
@@ -148,7 +146,7 @@ class Trainer:
             terms["loss_calibration"] = losses.mean_squared_error(
                 batch.linear_tomogram, fake_tomogram
             ).mean()
-        weights = config.weights_at(progress)
+        weights = config.loss_weights
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         values = {name: float(term.detach()) for name, term in terms.items()}
         values["loss"] = float(total.detach())
