@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dual_core.cli.evaluate import format_table
+from dual_core.cli.evaluations.against_truth import COLUMNS
+from dual_core.cli.evaluations.table import format_table
 from dual_core.cli.main import main
 from dual_core.evaluation import classical
 from dual_core.evaluation.metrics import score_volume
@@ -169,12 +170,12 @@ def test_help_leads_to_the_nested_help_and_names_real_files(capsys):
     with pytest.raises(SystemExit):
         main(["evaluate", "--help"])
     text = capsys.readouterr().out
-    assert "dual evaluate volumes --help" in text and "tomo_9_denoised.mrc" in text
+    assert "dual evaluate WHAT --help" in text and "tomo_9_denoised.mrc" in text
 
 
 def test_table_is_aligned():
     row = {"name": "a", "psnr_db": 3.0, "ssim": None}
-    lines = format_table([row, {**row, "name": "longer", "psnr_db": 123.456}]).splitlines()
+    lines = format_table([row, {**row, "name": "longer", "psnr_db": 123.456}], COLUMNS).splitlines()
     assert lines == [
         "name    PSNR (dB)  SSIM",
         "a            3.00     -",

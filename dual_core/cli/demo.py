@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual demo``; 0, or 128 and the signal's number where one stopped the training."""
-    from dual_core.cli.evaluate import format_table
+    from dual_core.cli.evaluations.against_truth import COLUMNS
+    from dual_core.cli.evaluations.table import format_table
     from dual_core.demo.run import run_demo
 
     output = Path(args.output)
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     dump_options(args, output / "demo.yaml")
     print("\nagainst the truth (CC: correlation; measured: where the tilts measure; wedge: where "
           "they do not)\n")
-    print(format_table(result.scores))
+    print(format_table(result.scores, COLUMNS))
     print(f"\nlook at {output / 'demo.png'}, spectra.png and curves.png beside it")
     return 0
 

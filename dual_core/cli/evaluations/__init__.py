@@ -1,0 +1,1 @@
+"""What ``dual evaluate`` can judge: one module for each kind of result."""
