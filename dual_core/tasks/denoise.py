@@ -5,27 +5,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import os
-import secrets
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import numpy as np
 
-from dual_core.contrast import detect_contrast
 from dual_core.errors import DualError
-from dual_core.resampling import ResampledVolume, same_voxel_size
+from dual_core.resampling import ResampledVolume
+from dual_core.tasks.given_volume import (
+    check_choice,
+    contrast_of,
+    on_the_grid_of,
+    temporary_beside,
+)
 from dual_core.tasks.runner import NetworkRunner, is_out_of_memory
 from dual_core.tasks.strength import LeastSquares, write_blend
 from dual_core.tiling import stream_tiled
 from dual_core.volumes import (
     ReadableVolume,
-    Volume,
     VolumeWriter,
     iterate_slabs,
     open_volume,
@@ -36,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 Triple = Tuple[int, int, int]
-
-FOREIGN_VOXEL_SIZE = 0.2
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ class DenoiseOptions:
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:
             raise DualError(f"strength {self.strength} is out of range; choose 0 to 1")
-        _check("contrast", self.contrast, ("auto", "dark", "bright"))
-        _check("output contrast", self.output_contrast, ("as-input", "as-model"))
-        _check("units", self.units, ("input", "standardised"))
+        check_choice("contrast", self.contrast, ("auto", "dark", "bright"))
+        check_choice("output contrast", self.output_contrast, ("as-input", "as-model"))
+        check_choice("units", self.units, ("input", "standardised"))
 
     def as_dict(self) -> Dict[str, Any]:
         """For records and comparison."""
@@ -147,7 +146,7 @@ def denoise_tomogram(
     volume = open_volume(source, voxel_size_A=options.voxel_size_A)
     # First of all, so that of an unusable volume nothing else is said.
     statistics = volume_statistics(volume)
-    contrast = _contrast_of(volume, options.contrast)
+    contrast = contrast_of(volume, options.contrast)
     sign = 1 if contrast == card.contrast else -1
     output_sign = sign if options.output_contrast == "as-model" else 1
     if options.strength == 0 and options.units == "input":
@@ -170,7 +169,7 @@ def denoise_tomogram(
             seconds=seconds,
         )
 
-    grid = _on_the_grid_of(volume, card.voxel_size_A)
+    grid = on_the_grid_of(volume, card.voxel_size_A)
     if grid is not volume:
         statistics = volume_statistics(grid)
     mean, deviation = statistics.mean, sign * statistics.std
@@ -181,7 +180,7 @@ def denoise_tomogram(
         block /= np.float32(deviation)
         return block
 
-    with _temporary_beside(output) as temporary:
+    with temporary_beside(output) as temporary:
         fit, tiles = _run_network(
             read_standardised, grid, temporary, runner, progress, volume.name
         )
@@ -246,54 +245,3 @@ def _run_network(
                 raise
         # Outside the handler, so that the exception and the tensors it holds are gone.
         runner.shrink()
-
-
-def _contrast_of(volume: Volume, wanted: str) -> str:
-    if wanted != "auto":
-        logger.info("%s: density is %s (as given)", volume.name, wanted)
-        return wanted
-    verdict = detect_contrast(volume)
-    logger.info(
-        "%s: density is %s (detected, skewness %.2f)",
-        volume.name,
-        verdict.contrast,
-        verdict.skewness,
-    )
-    if not verdict.confident:
-        logger.warning(
-            "%s: the contrast is hard to tell; check it and give --contrast", volume.name
-        )
-    return str(verdict.contrast)
-
-
-def _on_the_grid_of(volume: Volume, voxel_size_A: float) -> ReadableVolume:
-    """The volume itself where its voxel size is the model's, else resampled to it."""
-    if same_voxel_size(volume.voxel_size_A, voxel_size_A):
-        return volume
-    foreign = abs(volume.voxel_size_A / voxel_size_A - 1) > FOREIGN_VOXEL_SIZE
-    tell = logger.warning if foreign else logger.info
-    tell(
-        "%s: voxels of %.3f A are resampled to the model's %.3f A and back%s",
-        volume.name,
-        volume.voxel_size_A,
-        voxel_size_A,
-        "; a model trained near this voxel size does better"
-        if foreign
-        else "",
-    )
-    return ResampledVolume(volume, voxel_size_A)
-
-
-@contextlib.contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{os.getpid()}.{secrets.token_hex(4)}.part.mrc")
-    try:
-        yield temporary
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _check(what: str, value: str, choices: Tuple[str, ...]) -> None:
-    if value not in choices:
-        raise DualError(f"{what} '{value}' is unknown; choose {', '.join(choices)}")

@@ -1,0 +1,245 @@
+"""Filling the missing wedge of a tomogram with what a model predicts (section 2.5 of the paper).
+
+Two kinds of model can do it:
+
+* one of ``dual train --task missing-wedge``, which translates between tomograms as they are and
+  tomograms with z and x swapped, so that its denoiser Dn predicts what a microscope would have
+  measured with the beam along x;
+* a denoising model whose grand models are complete: its Dn gives density without a wedge.
+
+What was measured stays (`dual_core.tasks.wedge_merge`); only the wedge comes from the network, and
+so everything in it is predicted and not measured.
+
+The amplitude of what fills
+---------------------------
+The output of Dn is standardised. A missing-wedge model speaks the units of the standardised
+tomogram, so it is multiplied by the tomogram's deviation (``model``). A denoising model gives
+clean density of deviation 1, but the measured region is ``H v + n``: density behind the transfer
+function of the microscope, and noise. Filled as it is, the wedge would outshine the rest at some
+frequencies. So a gain is fitted in shells of the frequency where both are known (``shells``, see
+`dual_core.tasks.wedge_gain`). ``single`` is one gain for all frequencies: the wedge then shows
+density without the transfer function, beside a measured region that has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
+
+from dual_core.errors import DualError
+from dual_core.geometry import TILT_AXIS
+from dual_core.tasks.denoise import DenoiseOptions, DenoiseReport, denoise_tomogram
+from dual_core.tasks.runner import NetworkRunner
+from dual_core.tasks.tilt_range import resolve_tilt_range
+from dual_core.tasks.wedge_gain import GainCurve, fit_gain
+from dual_core.tasks.wedge_merge import SOFT_EDGE_DEG, merge_slabs, wedge_weight
+from dual_core.volumes import Volume, VolumeWriter, open_volume, volume_statistics
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+Range = Tuple[float, float]
+
+TASK = "missing-wedge"
+AMPLITUDES = ("auto", "shells", "single", "model")
+TURN_VOXELS = 1 << 24
+
+
+@dataclass(frozen=True)
+class CompensateOptions:
+    """What shapes the result of missing-wedge compensation.
+
+    Attributes
+    ----------
+    tilt_range : (smallest, largest) angle in degrees, sign as in `dual_core.geometry`; by default
+        the model's, where its card has one.
+    tilt_axis : ``y`` or ``x``.
+    soft_edge_deg : over which the wedge takes over, inside the wedge.
+    amplitude : ``auto`` (``model`` for a missing-wedge model, else ``shells``), ``shells``,
+        ``single`` or ``model``; see above.
+    contrast : of the tomogram's density: ``auto``, ``dark`` or ``bright``.
+    voxel_size_A : of the tomogram, instead of what its header says.
+    """
+
+    tilt_range: Optional[Range] = None
+    tilt_axis: str = TILT_AXIS
+    soft_edge_deg: float = SOFT_EDGE_DEG
+    amplitude: str = "auto"
+    contrast: str = "auto"
+    voxel_size_A: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        if self.tilt_axis not in ("y", "x"):
+            raise DualError(f"tilt axis '{self.tilt_axis}': choose y or x (z is the beam)")
+        if self.amplitude not in AMPLITUDES:
+            raise DualError(
+                f"amplitude '{self.amplitude}' is unknown; choose {', '.join(AMPLITUDES)}"
+            )
+        if self.tilt_range is not None:
+            wedge_weight((8, 8), self.tilt_range, self.soft_edge_deg)
+
+    def as_dict(self) -> Dict[str, Any]:
+        """For records and comparison."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CompensateReport:
+    """What was found and done; ``correlation`` is that of the tomogram and Dn of it."""
+
+    contrast: str
+    tilt_range: Range
+    tilt_axis: str
+    amplitude: str
+    voxel_size_A: float
+    tiles: int
+    correlation: float
+    seconds: float
+
+
+def compensate_tomogram(
+    source: Union[str, Path],
+    output: Union[str, Path],
+    card: Any,
+    runner: NetworkRunner,
+    options: Optional[CompensateOptions] = None,
+    progress: Optional[Progress] = None,
+    measured_from: Optional[Tuple[Any, NetworkRunner]] = None,
+) -> CompensateReport:
+    """Fill the missing wedge of an MRC file into a float32 MRC file.
+
+    Memory does not grow with the volume. Voxel size, origin, contrast and intensities are
+    those of the tomogram.
+
+    Parameters
+    ----------
+    source, output : path
+        The tomogram and the file to write. A folder with up to four temporary volumes of its
+        size lies beside the output until this returns.
+    card : ModelCard
+        Of the model that fills.
+    runner : NetworkRunner
+        Its denoiser, from `dual_core.tasks.denoise.make_runner`.
+    options : CompensateOptions, optional
+    progress : callable, optional
+        ``progress(done, total)`` in tiles of the network that fills.
+    measured_from : (ModelCard, NetworkRunner), optional
+        A denoising model; the measured coefficients are then those of the tomogram after it.
+
+    Raises
+    ------
+    DualError
+        The tilt range is not known or impossible; and whatever
+        `dual_core.tasks.denoise.denoise_tomogram` raises.
+    """
+    started = time.monotonic()
+    options = options or CompensateOptions()
+    source, output = Path(source), Path(output)
+    original = open_volume(source, voxel_size_A=options.voxel_size_A)
+    deviation = volume_statistics(original).std
+    with _folder_beside(output) as folder:
+        volume = original
+        if options.tilt_axis == "x":
+            write_turned(original, folder / source.name)
+            volume = open_volume(folder / source.name)
+        tilt_range = resolve_tilt_range(
+            options.tilt_range, card.tilt_range_deg, volume, original.name
+        )
+        # Before the network runs, not after it.
+        wedge_weight((8, 8), tilt_range, options.soft_edge_deg)
+        wanted = DenoiseOptions(
+            contrast=options.contrast,
+            units="standardised",
+            voxel_size_A=original.voxel_size_A,
+        )
+        path = volume.facts.path
+        found = denoise_tomogram(path, folder / "fill.part", card, runner, wanted, progress)
+        fill = open_volume(folder / "fill.part")
+        measured = volume
+        if measured_from is not None:
+            measured = _denoised(path, folder, measured_from, found)
+        amplitude = options.amplitude
+        if amplitude == "auto":
+            amplitude = "model" if card.task == TASK else "shells"
+        factor, gain = deviation, None
+        if amplitude != "model":
+            gain = fit_gain(measured, fill, tilt_range, fill_has_wedge=card.task == TASK)
+            _check_gain(gain, original.name)
+            factor = gain.overall
+        if amplitude != "shells":
+            gain = None
+        target = output if volume is original else folder / "merged.part"
+        origin = original.facts.origin_A
+        with VolumeWriter(target, volume.shape, original.voxel_size_A, origin) as writer:
+            for start, block in merge_slabs(
+                measured, fill, tilt_range, options.soft_edge_deg, factor, gain
+            ):
+                writer.write(start, block)
+        if target != output:
+            write_turned(open_volume(target), output, origin)
+    return CompensateReport(
+        contrast=found.contrast,
+        tilt_range=tilt_range,
+        tilt_axis=options.tilt_axis,
+        amplitude=amplitude,
+        voxel_size_A=original.voxel_size_A,
+        tiles=found.tiles,
+        correlation=found.correlation,
+        seconds=time.monotonic() - started,
+    )
+
+
+def write_turned(
+    volume: Volume, path: Path, origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> None:
+    """Write a volume with y and x exchanged, a few sections at a time."""
+    depth, rows, columns = volume.shape
+    at_once = max(1, TURN_VOXELS // (rows * columns))
+    with VolumeWriter(path, (depth, columns, rows), volume.voxel_size_A, origin_A) as writer:
+        for z in range(0, depth, at_once):
+            block = volume.read((z, 0, 0), (min(at_once, depth - z), rows, columns))
+            writer.write((z, 0, 0), block.swapaxes(1, 2))
+
+
+def _denoised(
+    path: Path, folder: Path, model: Tuple[Any, NetworkRunner], found: DenoiseReport
+) -> Volume:
+    """The tomogram after a denoising model, in its own intensities."""
+    card, runner = model
+    if card.task == TASK:
+        raise DualError(
+            "--measured-from needs a denoising model, and this one was trained for the missing "
+            "wedge; give the model of a 'dual train' with grand models"
+        )
+    options = DenoiseOptions(contrast=found.contrast, voxel_size_A=found.voxel_size_A)
+    denoise_tomogram(path, folder / "measured.part", card, runner, options)
+    return open_volume(folder / "measured.part")
+
+
+def _check_gain(gain: GainCurve, name: str) -> None:
+    if not gain.gain.any():
+        logger.warning(
+            "%s: what the model predicts does not correlate with the tomogram at any frequency; "
+            "the wedge is left empty. Check --contrast and the model",
+            name,
+        )
+    told = ", ".join(f"{f:.3f}: {g:.3g}" for f, g in zip(gain.frequency, gain.gain))
+    logger.debug("gain over cycles per voxel: %s", told)
+
+
+@contextlib.contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    if not path.parent.is_dir():
+        raise DualError(f"{path}: the folder {path.parent} does not exist; create it first")
+    folder = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", suffix=".part", dir=path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
