@@ -30,8 +30,9 @@ class ModelCard:
     ----------
     voxel_size_A : voxel size in angstrom that the networks work on.
     contrast : ``bright`` or ``dark`` density in the clean domain. Tomograms are turned to it.
+    noisy_contrast : of the tomograms as they were before they were turned.
     network : the configuration of the six networks, plain values.
-    task : ``denoise+simulate``.
+    task : ``denoise+simulate``, ``translate`` or ``missing-wedge``.
     method : ``stable`` or ``paper``.
     iterations : how many training iterations the weights have seen.
     seed : seed of the training run.
@@ -46,6 +47,7 @@ class ModelCard:
     voxel_size_A: float
     contrast: str
     network: Dict[str, Any]
+    noisy_contrast: str = "dark"
     task: str = "denoise+simulate"
     method: str = "stable"
     iterations: int = 0

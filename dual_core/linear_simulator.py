@@ -53,12 +53,19 @@ class LinearSimulator:
 
     def draw(self, count: int, generator: np.random.Generator) -> SimulatedBatch:
         """`count` random patches."""
-        while len(self.pool) < POOL:
-            self.pool.append(self.simulate(generator))
-        self.pool[self.drawn % POOL] = self.simulate(generator)
-        self.drawn += 1
-        patches = [self._crop(generator) for _ in range(count)]
+        self._renew(generator)
+        patches = [
+            self._flipped(self._crop(generator), generator) for _ in range(count)
+        ]
         return SimulatedBatch(*(np.stack(part)[:, np.newaxis] for part in zip(*patches)))
+
+    def draw_block(self, generator: np.random.Generator) -> SimulatedBatch:
+        """A whole block, ``(1, 1, side, side, side)`` each."""
+        self._renew(generator)
+        block = self._flipped(self.pool[int(generator.integers(POOL))], generator)
+        return SimulatedBatch(
+            *(np.ascontiguousarray(part)[np.newaxis, np.newaxis] for part in block)
+        )
 
     def tensors(self) -> Dict[str, np.ndarray]:
         """The pool, for a checkpoint."""
@@ -95,17 +102,26 @@ class LinearSimulator:
         inside = (slice(MARGIN, -MARGIN),) * 3
         return SimulatedBatch(tomogram[inside].copy(), density, noise[inside].copy())
 
+    def _renew(self, generator: np.random.Generator) -> None:
+        """Fill the pool or replace one of its blocks."""
+        while len(self.pool) < POOL:
+            self.pool.append(self.simulate(generator))
+        self.pool[self.drawn % POOL] = self.simulate(generator)
+        self.drawn += 1
+
     def _crop(self, generator: np.random.Generator) -> SimulatedBatch:
         block = self.pool[int(generator.integers(POOL))]
         start = [
             int(generator.integers(length - self._patch + 1)) for length in block.density.shape
         ]
         region = tuple(slice(first, first + self._patch) for first in start)
-        patch = [part[region] for part in block]
+        return SimulatedBatch(*(part[region] for part in block))
+
+    def _flipped(self, block: SimulatedBatch, generator: np.random.Generator) -> SimulatedBatch:
         for axes in self._flips:
             if generator.random() < 0.5:
-                patch = [np.flip(part, axes) for part in patch]
-        return SimulatedBatch(*patch)
+                block = SimulatedBatch(*(np.flip(part, axes) for part in block))
+        return block
 
 
 def _filters_for(model: LinearModel, shape: Triple) -> Tuple[np.ndarray, np.ndarray]:

@@ -6,13 +6,16 @@ smaller than the code.
 """
 from __future__ import annotations
 
-from typing import Sequence
+import functools
+from typing import Sequence, Tuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 EPSILON = 1e-6  # inside the logarithms of equations 4 and 5, and under their square roots
+POWER_FLOOR = 1e-3  # of white noise's power; bands below it count as empty
+DIRECTION_STEP_DEG = 5.0
 
 
 def permute_noise(mask: Tensor, order: Tensor) -> Tensor:
@@ -21,15 +24,18 @@ def permute_noise(mask: Tensor, order: Tensor) -> Tensor:
     Parameters
     ----------
     mask : ``(b, 1, z, y, x)``, the noise decoder's output.
-    order : same shape, independent random numbers of any distribution. The mask's values are
-        put where `order` has the same rank, which is a permutation drawn evenly.
+    order : independent random numbers of any distribution. The mask's values are put where
+        `order` has the same rank, which is a permutation drawn evenly. Of the mask's shape, or
+        larger: then each value is put in several places.
 
     Returns
     -------
-    The same values, patch by patch, at random places: no structure can hide in them.
+    The values in the shape of `order`, at random places: no structure can hide in them.
     """
+    values = mask.flatten(1).sort(dim=1).values
     ranks = order.flatten(1).argsort(dim=1).argsort(dim=1)
-    return mask.flatten(1).sort(dim=1).values.gather(1, ranks).view_as(mask)
+    ranks = ranks * values.shape[1] // ranks.shape[1]
+    return values.gather(1, ranks).view_as(order)
 
 
 def mean_squared_error(real: Tensor, reconstructed: Tensor) -> Tensor:
@@ -60,6 +66,54 @@ def reconstruction_loss(real: Tensor, reconstructed: Tensor) -> Tensor:
     distance = torch.log(mean_squared_error(real, reconstructed) + EPSILON)
     mismatch = (1.0 - correlation(real, reconstructed)).clamp(min=0.0)
     return (distance + torch.log(mismatch + EPSILON)).mean()
+
+
+def spectrum_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean squared difference of the logarithms of two batches' power, band by band.
+
+    A network trained for the squared error puts out the mean of what is possible, which has less
+    power than each possibility. This term gives it back.
+
+    Parameters
+    ----------
+    real, fake : ``(b, 1, z, y, x)`` of one shape. Bands are shells of one coefficient's width, cut
+        into directions about the tilt axis y, and count by the root of their coefficients. The
+        faces are tapered: else the jump from face to face fills the missing wedge.
+    """
+    shape = real.shape[-3], real.shape[-2], real.shape[-1]
+    bands, counts = _bands(shape, real.device)
+    taper = _taper(shape, real.device)
+    weights = counts.sqrt() / counts.sqrt().sum()
+    powers = []
+    for volume in (real, fake):
+        spectrum = torch.fft.fftn(volume.float()[:, 0] * taper, dim=(-3, -2, -1), norm="ortho")
+        power = (spectrum.real.square() + spectrum.imag.square()).mean(dim=0).flatten()
+        total = torch.zeros_like(counts).index_add(0, bands, power)
+        powers.append(torch.log(total / counts + POWER_FLOOR))
+    return (weights * (powers[0] - powers[1]).square()).sum()
+
+
+@functools.lru_cache(maxsize=8)
+def _taper(shape: Tuple[int, int, int], device: torch.device) -> Tensor:
+    """A window that is small at the faces, with a mean square of 1."""
+    window = torch.ones(shape, device=device)
+    for axis, length in enumerate(shape):
+        sine = torch.sin(torch.pi * (torch.arange(length, device=device) + 0.5) / length)
+        window = window * sine.view([-1 if other == axis else 1 for other in range(3)])
+    return window / window.square().mean().sqrt()
+
+
+@functools.lru_cache(maxsize=8)
+def _bands(shape: Tuple[int, int, int], device: torch.device) -> Tuple[Tensor, Tensor]:
+    """The band of each coefficient of a full spectrum, and how many coefficients each holds."""
+    axes = [torch.fft.fftfreq(length, device=device) for length in shape]
+    kz, ky, kx = torch.meshgrid(*axes, indexing="ij")
+    shell = torch.round(torch.sqrt(kz**2 + ky**2 + kx**2) * max(shape)).long()
+    direction = torch.rad2deg(torch.atan2(kz, kx)).remainder(180.0)
+    steps = int(180.0 / DIRECTION_STEP_DEG)
+    key = shell * steps + (direction / DIRECTION_STEP_DEG).long().clamp(max=steps - 1)
+    _, bands, counts = torch.unique(key.flatten(), return_inverse=True, return_counts=True)
+    return bands, counts.float()
 
 
 def discriminator_loss(

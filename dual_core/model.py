@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from .card import CARD_KEY, ModelCard, read_card
+from .discriminators import Discriminator
 from .errors import DualError
-from .networks import Discriminator, NetworkConfig, NoiseDecoder, NoiseEncoder, UNet
+from .networks import NetworkConfig, NoiseDecoder, NoiseEncoder, UNet
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -38,7 +39,9 @@ class DualModel(nn.Module):
         self.config = config
         self.card = card
         self.denoiser = UNet(config.channels, config.stem_stride)
-        self.structural_generator = UNet(config.channels, config.stem_stride, input_gain=1.0)
+        self.structural_generator = UNet(
+            config.channels, config.stem_stride, config.generator_refinement, input_gain=1.0
+        )
         self.noise_encoder = NoiseEncoder(
             config.noise_channels, config.code_size, config.standardised_codes
         )

@@ -96,6 +96,11 @@ class PatchSource:
                 self._keys.append((index, (0, 0, 0), -1))
                 self._blocks.append(entry.read((0, 0, 0), entry.volume.shape))
 
+    @property
+    def smallest_side(self) -> int:
+        """The thinnest extent of any volume, in voxels."""
+        return min(min(entry.volume.shape) for entry in self._volumes)
+
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """``(count, 1, side, side, side)`` patches, float32, each freshly augmented."""
         return np.stack([self._patch(generator) for _ in range(count)])[:, np.newaxis]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from dual_core import losses
+from dual_core.geometry import wedge_mask
 from dual_core.training.config import preset_config
 
 SHAPE = (3, 1, 6, 7, 8)
@@ -320,3 +323,28 @@ def test_losses_are_as_exact_under_autocast():
     for expected, found in zip(plain, cast):
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, expected)
+
+
+# Power spectra ------------------------------------------------------------------------------
+
+
+def test_spectrum_loss_is_the_squared_difference_of_log_power():
+    volume = torch.randn(4, 1, 16, 16, 16)
+    assert float(losses.spectrum_loss(volume, volume)) == 0.0
+    halved = float(losses.spectrum_loss(volume, 0.5 * volume))
+    assert halved == pytest.approx(math.log(4.0) ** 2, rel=0.05)
+
+
+def test_spectrum_loss_sees_a_missing_wedge_but_not_where_things_are():
+    volume = torch.randn(8, 1, 16, 16, 16)
+    moved = torch.roll(volume, (3, 5, 2), dims=(2, 3, 4))
+    mask = torch.from_numpy(wedge_mask((16, 16, 16), (-60.0, 60.0)))
+    wedged = torch.fft.ifftn(torch.fft.fftn(volume, dim=(2, 3, 4)) * mask, dim=(2, 3, 4)).real
+    assert float(losses.spectrum_loss(volume, wedged)) > 1.0
+    assert float(losses.spectrum_loss(volume, moved)) < 0.05
+
+
+def test_spectrum_loss_of_an_empty_patch_has_finite_gradients():
+    empty = torch.zeros(2, 1, 8, 8, 8, requires_grad=True)
+    losses.spectrum_loss(torch.randn(2, 1, 8, 8, 8), empty).backward()
+    assert torch.isfinite(empty.grad).all()

@@ -13,16 +13,16 @@ from torch import nn
 
 from dual_core import losses
 from dual_core.card import ModelCard
+from dual_core.discriminators import Discriminator, log_power_spectrum
 from dual_core.model import DualModel
 from dual_core.networks import (
-    SCALE_OFFSET,
-    Discriminator,
+    NOISE_SCALE,
+    NOISE_SCALE_RANGE,
     NetworkConfig,
     NoiseDecoder,
     NoiseEncoder,
     UNet,
     initialise,
-    log_power_spectrum,
 )
 
 WIDTHS = ((3,), (2, 3), (2, 3, 4), (1, 2, 2, 1))
@@ -211,11 +211,12 @@ def test_decoder_draws_masks_of_mean_zero_and_of_its_own_deviation(channels, sid
     code = (spread * torch.randn(4, 16)).requires_grad_()
     mask = decoder(code)
     assert mask.shape == (4, 1, side, side, side)
-    scale = nn.functional.softplus(decoder.scale(code) + SCALE_OFFSET)[:, 0]
+    scale = NOISE_SCALE * NOISE_SCALE_RANGE ** torch.tanh(decoder.scale(code))[:, 0]
     deviation = mask.flatten(1).std(dim=1, unbiased=False)
     assert mask.flatten(1).mean(dim=1).abs().max() < 1e-5 * max(1.0, float(scale.detach().max()))
     torch.testing.assert_close(deviation, scale, rtol=0.1, atol=0.0)
-    assert deviation.min() > 0
+    assert deviation.min() > 0.9 * NOISE_SCALE / NOISE_SCALE_RANGE
+    assert deviation.max() < 1.01 * NOISE_SCALE * NOISE_SCALE_RANGE
     mask.square().mean().backward()
     assert torch.isfinite(code.grad).all()
     assert code.grad.abs().max() > 0

@@ -98,8 +98,8 @@ def test_resumed_run_gives_identical_weights(
     settings = config(method=method)
     if method == "paper":
         settings = config(
-            method=method, calibration_weight=0.0, rehearsals=0, clean_cycle_share=1.0,
-            noisy_cycle_share=1.0, clean_adversarial_share=1.0,
+            method=method, calibration_weight=0.0, rehearsals=0, generator_rehearsals=0,
+            clean_cycle_share=1.0, noisy_cycle_share=1.0, clean_adversarial_share=1.0,
         )
     options = replace(OPTIONS, memory_budget=memory_budget)
     run(data, tmp_path / "whole", settings, options)

@@ -12,7 +12,8 @@ from scipy.ndimage import gaussian_filter, label
 
 from dual_core.errors import DualError
 from dual_core.training.config import TrainingConfig
-from dual_core.training.data import looks_like_labels, open_training_data
+from dual_core.training.data import open_training_data
+from dual_core.training.domains import looks_like_labels
 from dual_core.volumes import open_volume, write_volume
 
 SHAPE = (32, 48, 40)
@@ -63,7 +64,8 @@ def open_data(tmp_path: Path, *clean: Path) -> None:
     noise = random.standard_normal(SHAPE).astype(np.float32) * 100
     noisy = write(tmp_path / "tomogram.mrc", noise - density(1))
     settings = TrainingConfig(
-        contrast="dark", clean_contrast="bright", calibration_weight=0.0, rehearsals=0
+        contrast="dark", clean_contrast="bright", calibration_weight=0.0, rehearsals=0,
+        generator_rehearsals=0,
     )
     open_training_data([noisy], clean, settings)
 

@@ -31,6 +31,7 @@ EXAMPLE = """
 dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run
 dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run --resume
 dual train --noisy tomo_1.mrc --clean grand_model_*.mrc --output try --preset quick
+dual train --task missing-wedge --noisy tomo_*.mrc --tilt-range -60 60 --output wedge
 """
 
 LINE_EVERY_S = 30.0  # between progress lines where there is no terminal
@@ -45,9 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--clean",
         nargs="+",
-        required=True,
+        default=[],
         metavar="V.mrc",
-        help="grand models: noise-free density maps of cells, for example from 'dual pack'",
+        help="grand models: noise-free density maps of cells, for example from 'dual pack'; "
+        "tomograms of high signal-to-noise ratio with --task translate; none with --task "
+        "missing-wedge",
     )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="training directory, made if need be"
@@ -56,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on from the checkpoint in the output folder"
     )
     training = parser.add_argument_group("training")
+    training.add_argument(
+        "--task",
+        choices=("denoise+simulate", "translate", "missing-wedge"),
+        default="denoise+simulate",
+        help="what the model is for: to denoise tomograms and simulate them from grand models; to "
+        "translate between two experimental domains; or to compensate the missing wedge",
+    )
     training.add_argument(
         "--preset",
         choices=("quick", "standard", "thorough"),
@@ -154,7 +164,10 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar=("MIN", "MAX"),
         help="of the tomograms in degrees; give it where it is not symmetric, so that patches "
-        "are only flipped in ways that keep the missing wedge",
+        "are only flipped in ways that keep the missing wedge; --task missing-wedge needs it",
+    )
+    data.add_argument(
+        "--tilt-axis", choices=("y", "x"), default="y", help="axis of the tilt in the tomograms"
     )
 
 
@@ -215,7 +228,11 @@ def _changes(args: argparse.Namespace) -> Dict[str, Any]:
     }
     changes: Dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     changes.update(
-        seed=args.seed, contrast=args.contrast, clean_contrast=args.clean_contrast
+        task=args.task,
+        seed=args.seed,
+        contrast=args.contrast,
+        clean_contrast=args.clean_contrast,
+        tilt_axis=args.tilt_axis,
     )
     return changes
 

@@ -12,9 +12,11 @@ from ..errors import DualError
 from ..model import write_atomically
 from ..networks import NetworkConfig
 
+TASKS = ("denoise+simulate", "translate", "missing-wedge")
 METHODS = ("stable", "paper")
 PRESETS = ("quick", "standard", "thorough")
 ADVERSARIAL = ("cross-entropy", "least-squares")
+TILT_AXES = ("y", "x")
 CONTRASTS = ("auto", "dark", "bright")
 SMALLEST_MAP = 3  # voxels a side of the coarsest feature map; see `Trainer` about smaller ones
 
@@ -26,6 +28,8 @@ class TrainingConfig:
     Attributes
     ----------
     preset, method : what the values below were taken from.
+    task : ``denoise+simulate`` (tomograms and grand models), ``translate`` (two experimental
+        domains, section 2.4) or ``missing-wedge`` (tomograms alone, section 2.5).
     iterations : length of the run; the learning rate's schedule hangs on it.
     patch : side of a training patch in voxels of the model's voxel size.
     batch : patches of each domain an iteration.
@@ -37,8 +41,13 @@ class TrainingConfig:
     noisy_cycle_share : how much of the gradient of equation 5 reaches Dn.
     clean_adversarial_share : how much of equation 8's term of Dv counts for Dn.
     calibration_weight : of the squared difference between Gs and the linear model.
-    rehearsals : extra steps of Dn on pairs of the linear model, an iteration.
+    rehearsals : extra steps of Dn on pairs of the linear model, an iteration; for the missing
+        wedge on a pair of blocks, see `WedgePairs`.
+    generator_rehearsals : the same for Gs, on a whole block: coarse noise and the edge of the
+        missing wedge need more room than a patch has.
     rehearsal_rate : their learning rate, in learning rates.
+    spectrum_weight : of the power spectrum in the rehearsals of Gs.
+    beside_wedge_weight : of what is not in the missing wedge in the rehearsals for it.
     average_decay : of the exponential moving average of the generators' weights.
     code_pool : noise codes of recent iterations that equation 9 looks at too.
     network : sizes of the six networks.
@@ -46,11 +55,13 @@ class TrainingConfig:
     voxel_size_A : common voxel size; that of the clean domain by default.
     noisy_voxel_size_A, clean_voxel_size_A : instead of the headers'.
     tilt_range_deg : of the tomograms; only flips that keep the wedge are drawn.
+    tilt_axis : of the tomograms, ``y`` or ``x``.
     seed : of everything random.
     """
 
     preset: str = "standard"
     method: str = "stable"
+    task: str = "denoise+simulate"
     iterations: int = 800
     patch: int = 32
     batch: int = 4
@@ -67,7 +78,10 @@ class TrainingConfig:
     calibration_weight: float = 5.0
     clean_adversarial_share: float = 0.2
     rehearsals: int = 2
+    generator_rehearsals: int = 1
     rehearsal_rate: float = 3.0
+    spectrum_weight: float = 1.0
+    beside_wedge_weight: float = 0.02
     average_decay: float = 0.995
     code_pool: int = 128
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -77,15 +91,15 @@ class TrainingConfig:
     noisy_voxel_size_A: Optional[float] = None
     clean_voxel_size_A: Optional[float] = None
     tilt_range_deg: Optional[Tuple[float, float]] = None
+    tilt_axis: str = "y"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        multiple = self.network.stem_stride * 2 ** (len(self.network.channels) - 1)
-        smallest = SMALLEST_MAP * multiple
-        if self.patch % multiple or self.patch < smallest:
+        smallest = SMALLEST_MAP * self.multiple
+        if self.patch % self.multiple or self.patch < smallest:
             raise DualError(
                 f"a patch of {self.patch} voxels does not fit the networks; choose a multiple of "
-                f"{multiple} from {smallest} up"
+                f"{self.multiple} from {smallest} up"
             )
         if self.network.noise_side != self.patch:
             raise DualError(
@@ -97,7 +111,8 @@ class TrainingConfig:
                 raise DualError(f"{name} must be more than 0, not {getattr(self, name)}")
         for name, choices in (
             ("method", METHODS), ("preset", PRESETS), ("adversarial", ADVERSARIAL),
-            ("contrast", CONTRASTS), ("clean_contrast", CONTRASTS),
+            ("contrast", CONTRASTS), ("clean_contrast", CONTRASTS), ("task", TASKS),
+            ("tilt_axis", TILT_AXES),
         ):
             if getattr(self, name) not in choices:
                 raise DualError(
@@ -105,9 +120,14 @@ class TrainingConfig:
                 )
 
     @property
+    def multiple(self) -> int:
+        """What the sides of the U-Nets' input must be multiples of."""
+        return self.network.stem_stride * 2 ** (len(self.network.channels) - 1)
+
+    @property
     def uses_linear_model(self) -> bool:
         """Whether a linear model of the noisy domain is fitted and trained with."""
-        return self.calibration_weight > 0 or self.rehearsals > 0
+        return max(self.calibration_weight, self.rehearsals, self.generator_rehearsals) > 0
 
     @property
     def loss_weights(self) -> Dict[str, float]:
@@ -148,10 +168,12 @@ _METHODS: Dict[str, Dict[str, Any]] = {
         "clean_adversarial_share": 1.0,
         "calibration_weight": 0.0,
         "rehearsals": 0,
+        "generator_rehearsals": 0,
         "average_decay": 0.0,
         "network": NetworkConfig(
             channels=(16, 32, 64),
             stem_stride=1,
+            generator_refinement=0,
             discriminator_scales=1,
             spectral_norm=False,
             standardised_codes=False,
@@ -160,8 +182,15 @@ _METHODS: Dict[str, Dict[str, Any]] = {
 }
 
 
+# A pair of blocks of 64 voxels is as much as two batches of patches. No adversarial term for Dn:
+# a fake with a wedge would do for Dv.
+_TASKS: Dict[Tuple[str, str], Dict[str, Any]] = {
+    ("missing-wedge", "stable"): {"rehearsals": 1, "clean_adversarial_share": 0.0},
+}
+
+
 def preset_config(preset: str, method: str = "stable", **changes: Any) -> TrainingConfig:
-    """The configuration of a preset and a method, with some values changed.
+    """The configuration of a preset, a method and a task, with some values changed.
 
     Parameters
     ----------
@@ -177,6 +206,7 @@ def preset_config(preset: str, method: str = "stable", **changes: Any) -> Traini
     values: Dict[str, Any] = {"preset": preset, "method": method}
     values.update(_PRESETS.get(preset, {}))
     values.update(_METHODS.get(method, {}))
+    values.update(_TASKS.get((changes.get("task", ""), method), {}))
     values.update(changes)
     unknown = set(values) - {entry.name for entry in dataclasses.fields(TrainingConfig)}
     if unknown:

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence, Tuple
+from typing import Sequence
 
 import numpy as np
 import torch
 
 from ..figures import slices_figure, spectra_figure
 from ..model import DualModel
+from ..noise_field import NoiseField, mask_values
 from ..patches import StandardisedVolume
 from ..volumes import Triple
 from .data import TrainingData
@@ -34,8 +35,8 @@ def draw_previews(model: DualModel, data: TrainingData, run: Path, iteration: in
     device = next(model.parameters()).device
     with torch.no_grad():
         denoised = model.denoiser(_tensor(tomogram, device))
-        noise = _noise(model, density.shape, device)
-        simulated = model.structural_generator(_tensor(density, device) + noise)
+        noisy = density + _noise(model).read((0, 0, 0), _triple(density.shape))
+        simulated = model.structural_generator(_tensor(noisy, device))
     pictures = {
         "raw": tomogram,
         "denoised": _array(denoised),
@@ -56,13 +57,10 @@ def _middle(entry: StandardisedVolume, multiple: int) -> np.ndarray:
     return entry.read(_triple(start), _triple(size))
 
 
-def _noise(model: DualModel, shape: Tuple[int, ...], device: torch.device) -> torch.Tensor:
-    """One code's noise over a region of any shape: its mask's values at random places."""
-    random = torch.Generator().manual_seed(0)
-    code = torch.randn(1, model.config.code_size, generator=random).to(device)
-    values = model.noise_decoder(code).flatten()
-    picks = torch.randint(len(values), tuple(shape), generator=random).to(device)
-    return values[picks][None, None]
+def _noise(model: DualModel) -> NoiseField:
+    """The noise of one code, the same at every iteration."""
+    code = np.random.RandomState(0).standard_normal(model.config.code_size)
+    return NoiseField(mask_values(model.noise_decoder, code), seed=0)
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:

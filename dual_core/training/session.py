@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List, Union
 
 import numpy as np
 import torch
@@ -11,8 +11,10 @@ import torch
 from .. import __version__
 from ..card import ModelCard
 from ..errors import DualError
+from ..linear_simulator import LinearSimulator
 from ..model import DualModel, plain_config
 from ..patches import generator_state, restored_generator
+from ..wedge_pairs import WedgePairs
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .data import TrainingData
@@ -20,7 +22,11 @@ from .step import Batch, Trainer, all_finite
 
 MODEL = "model.safetensors"
 SNAPSHOTS = "snapshots"
-SIMULATOR = "simulator."  # prefix of its tensors in a checkpoint
+# On the card of a checkpoint, and to be the same when a run goes on.
+COMPARED = (
+    "network", "noisy_domain", "clean_domain", "voxel_size_A", "seed", "method", "task",
+    "tilt_range_deg",
+)
 
 
 class Session:
@@ -43,21 +49,42 @@ class Session:
         config = self.config
         values = self.trainer.step(self._batch(), self.iteration / config.iterations)
         if self.data.simulator is not None and all_finite(values):
-            losses = []
-            for _ in range(config.rehearsals):
-                pairs = self.data.simulator.draw(config.batch, self.generator)
-                losses.append(
-                    self.trainer.rehearse(self._tensor(pairs.tomogram), self._tensor(pairs.density))
-                )
-            if losses:
-                values["loss_rehearsal"] = float(np.mean(losses))
+            values.update(self._rehearse(self.data.simulator))
         self.iteration += 1
         return values
+
+    def _rehearse(self, simulator: LinearSimulator) -> Dict[str, float]:
+        """Steps of Dn and of Gs on pairs of the linear model; their mean losses."""
+        config, rehearsals = self.config, self.trainer.rehearsals
+        found: Dict[str, List[float]] = {"loss_rehearsal": [], "loss_generator_rehearsal": []}
+        for _ in range(config.rehearsals):
+            if self.data.wedge_pairs is not None:
+                pair = self.data.wedge_pairs.draw(self.generator)
+                tomogram, turned = (
+                    self._tensor(part[np.newaxis, np.newaxis]) for part in pair[:2]
+                )
+                learn = self._tensor(pair.learn)
+                found["loss_rehearsal"].append(rehearsals.wedge(tomogram, turned, learn))
+                continue
+            pairs = simulator.draw(config.batch, self.generator)
+            tomogram, density = self._tensor(pairs.tomogram), self._tensor(pairs.density)
+            found["loss_rehearsal"].append(rehearsals.denoiser(tomogram, density))
+        for _ in range(config.generator_rehearsals):
+            block = simulator.draw_block(self.generator)
+            arrays = (*block, self._codes(1))
+            found["loss_generator_rehearsal"].append(
+                rehearsals.generator(*(self._tensor(array) for array in arrays))
+            )
+        return {name: float(np.mean(values)) for name, values in found.items() if values}
+
+    def _codes(self, count: int) -> np.ndarray:
+        shape = (count, self.config.network.code_size)
+        return self.generator.standard_normal(shape, dtype=np.float32)
 
     def _batch(self) -> Batch:
         config, random = self.config, self.generator
         tomogram = self.data.noisy.patches.draw(config.batch, random)
-        code = random.standard_normal((config.batch, config.network.code_size), dtype=np.float32)
+        code = self._codes(config.batch)
         linear = None
         if self.data.simulator is None:
             density = self.data.clean.patches.draw(config.batch, random)
@@ -70,6 +97,11 @@ class Session:
             self._tensor(code), linear,
         )
 
+    def _sources(self) -> Dict[str, Union[LinearSimulator, WedgePairs]]:
+        """What draws rehearsals and has a pool to save, by its name in a checkpoint."""
+        sources = {"simulator": self.data.simulator, "wedge_pairs": self.data.wedge_pairs}
+        return {name: source for name, source in sources.items() if source is not None}
+
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
 
@@ -81,13 +113,13 @@ class Session:
             "noisy": self.data.noisy.patches.state(),
             "clean": self.data.clean.patches.state(),
             "trainer": self.trainer.plain_state(),
-            "simulator": None if self.data.simulator is None else self.data.simulator.state(),
+            **{name: source.state() for name, source in self._sources().items()},
             "card": make_card(self.data, self.config, self.iteration).to_json(),
         }
         tensors = self.trainer.tensors()
-        if self.data.simulator is not None:
-            for name, array in self.data.simulator.tensors().items():
-                tensors[SIMULATOR + name] = torch.from_numpy(array)
+        for source_name, source in self._sources().items():
+            for name, array in source.tensors().items():
+                tensors[f"{source_name}.{name}"] = torch.from_numpy(array)
         save_checkpoint(run, tensors, values)
         self._model_to_save().save(run / MODEL)
 
@@ -107,7 +139,7 @@ class Session:
         tensors, values = load_checkpoint(run)
         previous = ModelCard.from_json(values["card"], run)
         present = make_card(self.data, self.config, int(values["iteration"]))
-        for what in ("network", "noisy_domain", "clean_domain", "voxel_size_A", "seed", "method"):
+        for what in COMPARED:
             if getattr(previous, what) != getattr(present, what):
                 raise DualError(
                     f"{run} was trained with another {what.replace('_', ' ')}; give the options "
@@ -117,13 +149,14 @@ class Session:
         self.generator = restored_generator(values["generator"])
         self.data.noisy.patches.restore(values["noisy"])
         self.data.clean.patches.restore(values["clean"])
-        if self.data.simulator is not None:
+        for source_name, source in self._sources().items():
+            prefix = f"{source_name}."
             pool = {
-                name[len(SIMULATOR) :]: tensor.numpy()
+                name[len(prefix) :]: tensor.numpy()
                 for name, tensor in tensors.items()
-                if name.startswith(SIMULATOR)
+                if name.startswith(prefix)
             }
-            self.data.simulator.restore(pool, values["simulator"])
+            source.restore(pool, values[source_name])
         self.iteration = int(values["iteration"])
 
 
@@ -132,7 +165,9 @@ def make_card(data: TrainingData, config: TrainingConfig, iterations: int) -> Mo
     return ModelCard(
         voxel_size_A=data.voxel_size_A,
         contrast=data.clean.contrast,
+        noisy_contrast=data.noisy.contrast,
         network=plain_config(config.network),
+        task=config.task,
         method=config.method,
         iterations=iterations,
         seed=config.seed,

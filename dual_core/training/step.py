@@ -1,21 +1,19 @@
 """One training iteration: the generators' losses, then the discriminators' (equations 1 to 9)."""
 from __future__ import annotations
 
-import contextlib
 import copy
-from typing import Any, ContextManager, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .. import losses
+from ..discriminators import Discriminator
 from ..model import DualModel
-from ..networks import Discriminator
 from .checkpoint import optimiser_tensors, restore_optimiser
 from .config import TrainingConfig
-
-GRADIENT_NORM = 5.0
+from .rehearsal import GRADIENT_NORM, Rehearsals, autocast, new_optimiser
 
 
 def share_gradient(volume: Tensor, share: float) -> Tensor:
@@ -70,13 +68,13 @@ class Trainer:
         self.averaged = copy.deepcopy(nn.ModuleDict(self._averaged_parts())).requires_grad_(False)
         self._generators = list(self._averaged_parts().values())
         self._discriminators = [model.noisy_discriminator, model.clean_discriminator]
-        self.generator_optimiser = self._optimiser(self._generators)
-        self.discriminator_optimiser = self._optimiser(self._discriminators)
-        self.denoiser_optimiser = self._optimiser([model.denoiser])
+        self.generator_optimiser = new_optimiser(self._generators, config)
+        self.discriminator_optimiser = new_optimiser(self._discriminators, config)
+        self.rehearsals = Rehearsals(model, config, bfloat16, self._average)
         self._optimisers = {
             "generators": self.generator_optimiser,
             "discriminators": self.discriminator_optimiser,
-            "denoiser": self.denoiser_optimiser,
+            **self.rehearsals.optimisers,
         }
         self._averaged_steps = 0
         self.codes = torch.zeros(0, config.network.code_size, device=self.device)
@@ -95,8 +93,9 @@ class Trainer:
         """
         rate = self.config.learning_rate_at(progress)
         for name, optimiser in self._optimisers.items():
+            rehearsed = name in self.rehearsals.optimisers
             for group in optimiser.param_groups:
-                group["lr"] = rate * (self.config.rehearsal_rate if name == "denoiser" else 1.0)
+                group["lr"] = rate * (self.config.rehearsal_rate if rehearsed else 1.0)
         values, fake_tomogram, fake_density = self._train_generators(batch)
         if all_finite(values):
             values["loss_discriminators"] = self._train_discriminators(
@@ -104,24 +103,12 @@ class Trainer:
             )
         return values
 
-    def rehearse(self, tomogram: Tensor, density: Tensor) -> float:
-        """Train the denoiser alone on simulated pairs; the loss (equation 4)."""
-        with self._autocast():
-            denoised = self.model.denoiser(tomogram).float()
-        loss = losses.reconstruction_loss(density, denoised)
-        self.denoiser_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.denoiser.parameters(), GRADIENT_NORM)
-        self.denoiser_optimiser.step()
-        self._average(self.config.average_decay)
-        return float(loss.detach())
-
     def _train_generators(self, batch: Batch) -> Tuple[Dict[str, float], Tensor, Tensor]:
         config, model = self.config, self.model
         tomogram, density = batch.tomogram, batch.density
         mask = losses.permute_noise(model.noise_decoder(batch.code), batch.noise)
         encoded = model.noise_encoder(tomogram)
-        with self._autocast():
+        with autocast(self.device, self.bfloat16):
             fake_density = model.denoiser(tomogram).float()
             fake_tomogram = model.structural_generator(density + mask).float()  # equation 1
             density_again = model.denoiser(
@@ -249,19 +236,3 @@ class Trainer:
                 average.lerp_(weight, 1.0 - decay)
             for moment, buffer in zip(self.averaged.buffers(), current.buffers()):
                 moment.copy_(buffer)
-
-    def _optimiser(self, networks: Sequence[nn.Module]) -> torch.optim.AdamW:
-        config = self.config
-        return torch.optim.AdamW(
-            [parameter for network in networks for parameter in network.parameters()],
-            lr=config.learning_rate,
-            betas=config.betas,
-            eps=1e-8,
-            weight_decay=config.weight_decay,
-        )
-
-    def _autocast(self) -> ContextManager[Any]:
-        if not self.bfloat16:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
-

@@ -1,0 +1,111 @@
+"""Steps of one network alone, on pairs that are known: the linear model's, or turned tomograms."""
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, ContextManager, Dict, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import losses
+from ..model import DualModel
+from .config import TrainingConfig
+
+GRADIENT_NORM = 5.0
+
+
+class Rehearsals:
+    """The rehearsals of Dn and Gs, each with an optimiser of its own.
+
+    Parameters
+    ----------
+    model : whose networks are trained.
+    config : the training configuration.
+    bfloat16 : whether the U-Nets run in bfloat16 autocast.
+    stepped : called with the decay of the averaged weights after each step.
+    """
+
+    def __init__(
+        self,
+        model: DualModel,
+        config: TrainingConfig,
+        bfloat16: bool,
+        stepped: Callable[[float], None],
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.bfloat16 = bfloat16
+        self._stepped = stepped
+        self.optimisers: Dict[str, torch.optim.AdamW] = {
+            name: new_optimiser([getattr(model, name)], config)
+            for name in ("denoiser", "structural_generator")
+        }
+
+    def denoiser(self, tomogram: Tensor, density: Tensor) -> float:
+        """Train Dn alone on pairs of the linear model; the loss (equation 4)."""
+        network = self.model.denoiser
+        with autocast(tomogram.device, self.bfloat16):
+            denoised = network(tomogram).float()
+        loss = losses.reconstruction_loss(density, denoised)
+        return self._step(loss, "denoiser")
+
+    def generator(
+        self, tomogram: Tensor, density: Tensor, noise: Tensor, code: Tensor
+    ) -> float:
+        """Train Gs alone to make the linear model's tomogram from density and noise; the loss."""
+        network = self.model.structural_generator
+        with torch.no_grad():
+            mask = losses.permute_noise(self.model.noise_decoder(code), noise)
+        with autocast(tomogram.device, self.bfloat16):
+            simulated = network(density + mask).float()
+        loss = losses.mean_squared_error(tomogram, simulated).mean()
+        if self.config.spectrum_weight:
+            spectrum = losses.spectrum_loss(tomogram, simulated)
+            loss = loss + self.config.spectrum_weight * spectrum
+        return self._step(loss, "structural_generator")
+
+    def wedge(self, tomogram: Tensor, turned: Tensor, learn: Tensor) -> float:
+        """Train Dn alone to put back what a turned block has lost; the loss.
+
+        ``learn`` ``(z, y, x)`` says which coefficients those are. What fills them from outside
+        the wedge is structure, since noise there tells nothing of the noise inside.
+        """
+        network = self.model.denoiser
+        with autocast(tomogram.device, self.bfloat16):
+            filled = network(tomogram).float()
+        spectrum = torch.fft.fftn(filled - turned, dim=(-3, -2, -1), norm="ortho")
+        error = (spectrum.real.square() + spectrum.imag.square())[:, 0]
+        inside = learn.expand_as(error)
+        loss = error[inside].mean() + self.config.beside_wedge_weight * error[~inside].mean()
+        return self._step(loss, "denoiser")
+
+    def _step(self, loss: Tensor, name: str) -> float:
+        """One step of one network, unless the loss is not finite; the loss."""
+        value = float(loss.detach())
+        if np.isfinite(value):
+            network: nn.Module = getattr(self.model, name)
+            self.optimisers[name].zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
+            self.optimisers[name].step()
+            self._stepped(self.config.average_decay)
+        return value
+
+
+def new_optimiser(networks: Sequence[nn.Module], config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW over the parameters of some networks."""
+    return torch.optim.AdamW(
+        [parameter for network in networks for parameter in network.parameters()],
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=1e-8,
+        weight_decay=config.weight_decay,
+    )
+
+
+def autocast(device: torch.device, bfloat16: bool) -> ContextManager[Any]:
+    """bfloat16 arithmetic where it is wanted."""
+    if not bfloat16:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
