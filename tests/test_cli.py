@@ -381,7 +381,10 @@ def test_every_help_has_an_example_and_no_python(name, parser):
 
 
 def test_commands_are_in_the_order_of_a_first_run():
-    assert list(cli.COMMANDS) == ["pack", "project", "info", "train", "denoise", "evaluate", "demo"]
+    assert list(cli.COMMANDS) == [
+        "pack", "project", "info", "train", "denoise", "simulate", "translate", "compensate",
+        "pick", "evaluate", "report", "demo",
+    ]
 
 
 # --- folders for results ------------------------------------------------------------------------

@@ -58,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Tune, score, print a table and write the files."""
     check_tilt_range(args)
-    truth, voxel_size_A = load_alike(args.truth, args)
     folder = output_folder(args.output) if args.output else contextlib.nullcontext()
     with folder as output:
+        truth, voxel_size_A = load_alike(args.truth, args)
         score_against_truth(
             args, _baselines(args, truth, voxel_size_A), truth, voxel_size_A, output
         )

@@ -46,10 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score, print a table and write the files."""
     check_tilt_range(args)
-    truth, voxel_size_A = load_alike(args.truth, args)
-    mask = None if args.mask is None else load_alike(args.mask, args, truth.shape)[0]
     folder = output_folder(args.output) if args.output else contextlib.nullcontext()
     with folder as output:
+        truth, voxel_size_A = load_alike(args.truth, args)
+        mask = None if args.mask is None else load_alike(args.mask, args, truth.shape)[0]
         score_against_truth(
             args, _volumes(args, truth, voxel_size_A), truth, voxel_size_A, output,
             args.data_range, mask,
