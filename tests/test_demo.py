@@ -15,6 +15,7 @@ import pytest
 from dual_core.cli import demo as demo_command
 from dual_core.cli.main import COMMANDS, build_parser, main
 from dual_core.demo import run as demo_run
+from dual_core.demo import steps as demo_steps
 from dual_core.demo.plan import DemoPlan, DemoScale
 from dual_core.demo.run import run_demo
 from dual_core.errors import DualError
@@ -49,13 +50,17 @@ FILES = (
     "run/model.safetensors",
     "run/history.jsonl",
     "denoised/grand_model_1_tomogram_denoised.mrc",
+    "simulated/grand_model_1_simulated_01.mrc",
+    "simulated/training_set.csv",
+    "simulated/class_mask_1.mrc",
     "scores.csv",
     "demo.png",
+    "simulated.png",
     "spectra.png",
     "curves.png",
     "demo.json",
 )
-STEPS = ["pack clean", "pack cells", "project", "train", "denoise", "score", "draw"]
+STEPS = ["pack clean", "pack cells", "project", "train", "denoise", "simulate", "score", "draw"]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,7 @@ def test_it_leaves_every_file_and_the_scores(finished):
     assert all(-1 <= row[key] <= 1 for row in result.scores for key in ("cc", "cc_wedge"))
     with open(folder / "scores.csv", encoding="utf-8", newline="") as file:
         assert [row["name"] for row in csv.DictReader(file)] == [r["name"] for r in result.scores]
-    assert "7/7" in story and "skipped" not in story
+    assert "8/8" in story and "skipped" not in story
 
 
 def test_a_gaussian_beats_the_raw_tomogram(finished):
@@ -127,7 +132,7 @@ def test_another_seed_or_a_strange_folder_is_refused(finished, tmp_path):
 
 def fake_steps(monkeypatch, calls, real=()):
     """Replace the work of all but the ``real`` steps by a note that it was done, and outputs."""
-    original = demo_run._Demo.steps
+    original = demo_steps.Demo.steps
 
     def steps(self):
         def work(step):
@@ -147,7 +152,7 @@ def fake_steps(monkeypatch, calls, real=()):
             for step in original(self)
         ]
 
-    monkeypatch.setattr(demo_run._Demo, "steps", steps)
+    monkeypatch.setattr(demo_steps.Demo, "steps", steps)
 
 
 def test_what_follows_a_missing_output_is_done_again(monkeypatch, tmp_path):
@@ -173,7 +178,7 @@ def test_training_gets_the_rest_of_the_time_and_goes_on_with_more(monkeypatch, t
         reason = next(reasons)
         return TrainingResult(run / "model.safetensors", 1, reason == "finished", reason)
 
-    monkeypatch.setattr(demo_run, "train", train)
+    monkeypatch.setattr(demo_steps, "train", train)
     out = tmp_path / "out"
     assert run_demo(out, minutes=5, scale=TINY).reason == "SIGINT"
     assert calls == STEPS[:3], "a signal ends the demo"
@@ -182,7 +187,7 @@ def test_training_gets_the_rest_of_the_time_and_goes_on_with_more(monkeypatch, t
     run_demo(out, minutes=0.2, scale=TINY)
     assert len(limits) == 2, "training was as long as this time allows"
     run_demo(out, minutes=6, scale=TINY)
-    assert limits == [(4.0, False), (0.1, True), (5.0, True)]
+    assert limits == [(3.0, False), (0.1, True), (4.0, True)]
     assert calls == STEPS[:3] + 2 * STEPS[4:]
     run_demo(out, minutes=60, scale=TINY)
     assert len(limits) == 3, "the whole preset is trained"
@@ -202,7 +207,10 @@ def test_the_commands_it_names_make_the_same(finished, tmp_path):
 
 def test_the_other_commands_it_names_are_understood():
     plan = DemoPlan(Path("out"), SEED, replace(TINY, training={}))
-    for command in (plan.train_command(), plan.denoise_command(), plan.score_command()):
+    for command in (
+        plan.train_command(), plan.denoise_command(), plan.simulate_command(),
+        plan.score_command(),
+    ):
         name, *rest = shlex.split(command)[1:]
         module = importlib.import_module(COMMANDS[name][0])
         args = build_parser(name, module).parse_args(rest)
@@ -232,3 +240,12 @@ def test_the_command_prints_story_and_table(monkeypatch, tmp_path, capsys):
     assert "PSNR" not in capsys.readouterr().out
     assert main(["demo", "--minutes", "0"]) == 2
     assert demo_command.EXAMPLE.strip().startswith("dual demo")
+
+
+def test_the_simulated_tomogram_is_that_of_the_command(finished, tmp_path):
+    folder = finished[0]
+    plan = DemoPlan(folder, SEED, TINY)
+    command = plan.simulate_command().replace(str(plan.simulated.parent), str(tmp_path))
+    assert main([*shlex.split(command)[1:], "--quiet"]) == 0
+    again = (tmp_path / plan.simulated.name).read_bytes()
+    assert again[1024:] == plan.simulated.read_bytes()[1024:]

@@ -13,6 +13,7 @@ from dual_core.training.config import TrainingConfig, preset_config
 
 VOXEL_SIZE_A = 10.0
 PRESET = "quick"
+PICTURES = ("demo", "simulated", "spectra", "curves")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class DemoPlan:
     tomograms : of the cells; the last is held out from training.
     training_run : training directory, with ``model``.
     denoised : the last tomogram, denoised.
+    simulated : another tomogram of the last cell; ``training_set`` tells of it and its labels.
     """
 
     def __init__(self, output: Path, seed: int, scale: DemoScale) -> None:
@@ -66,8 +68,10 @@ class DemoPlan:
         self.training_run = output / "run"
         self.model = self.training_run / "model.safetensors"
         self.denoised = output / "denoised" / f"{self.tomograms[-1].stem}_denoised.mrc"
+        self.simulated = output / "simulated" / f"{self.cells[-1].stem}_simulated_01.mrc"
+        self.training_set = self.simulated.parent / "training_set.csv"
         self.scores = output / "scores.csv"
-        self.pictures = {name: output / f"{name}.png" for name in ("demo", "spectra", "curves")}
+        self.pictures = {name: output / f"{name}.png" for name in PICTURES}
 
     def pack_config(self, cells: Sequence[Path]) -> PackConfig:
         """How `cells`, one of the two sets, are packed."""
@@ -123,6 +127,13 @@ class DemoPlan:
         return (
             f"dual denoise --model {self.model} {self.tomograms[-1]} "
             f"--output {self.denoised.parent}"
+        )
+
+    def simulate_command(self) -> str:
+        """The command line that simulates another tomogram of the test's cell."""
+        return (
+            f"dual simulate --model {self.model} {self.cells[-1]} "
+            f"--output {self.simulated.parent} --seed {self.seed}"
         )
 
     def score_command(self) -> str:
