@@ -19,7 +19,7 @@ EXAMPLE = textwrap.dedent(
 ).strip("\n")
 
 # Each module has SUMMARY, DESCRIPTION, EXAMPLE, add_arguments(parser) and run(args).
-WHAT = ("volumes", "baselines")
+WHAT = ("volumes", "baselines", "picks", "wedge", "realism", "halves", "trust")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

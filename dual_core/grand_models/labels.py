@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
+from dual_core import particles as lists
 from dual_core.grand_models.orientations import euler_angles
+from dual_core.particles import write_text
 
 CSV_COLUMNS = ("instance", "class", "name", "kind", "z_voxel", "y_voxel", "x_voxel",
                "z_A", "y_A", "x_A", "relion_rot_deg", "relion_tilt_deg", "relion_psi_deg",
@@ -63,17 +64,6 @@ class Particle:
         return (0.0, 0.0, 0.0) if self.orientation is None else euler_angles(self.orientation)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        if temporary.exists():
-            temporary.unlink()
-
-
 def write_csv(path: Path, particles: Sequence[Particle]) -> None:
     """Write all particles as CSV, units in the column names."""
     text = io.StringIO()
@@ -88,11 +78,9 @@ def write_csv(path: Path, particles: Sequence[Particle]) -> None:
 
 def write_star(path: Path, particles: Sequence[Particle], tomogram_name: str,
                shape: Tuple[int, int, int]) -> None:
-    """Write the molecules as a RELION STAR file (optics and particles).
+    """Write the molecules as a RELION STAR file, as `dual_core.particles.write_star` explains it.
 
     Membranes, gold and filaments are left out: they are not particles to average.
-    Coordinates are in voxels of the grand model; the centred ones, as RELION 5 has them, are in
-    angstrom from the volume's middle (the centre of voxel ``n / 2``, rounded down).
 
     Parameters
     ----------
@@ -103,22 +91,16 @@ def write_star(path: Path, particles: Sequence[Particle], tomogram_name: str,
         ``(z, y, x)`` of the grand model.
     """
     molecules = [particle for particle in particles if particle.kind == "molecule"]
-    voxel_size_A = molecules[0].voxel_size_A if molecules else 0.0
-    middle = tuple(side // 2 for side in shape)
-    lines = ["# version 50001", "", "data_optics", "", "loop_", "_rlnOpticsGroup #1",
-             "_rlnOpticsGroupName #2", "_rlnImagePixelSize #3", "_rlnImageDimensionality #4",
-             f"1 opticsGroup1 {voxel_size_A:.6g} 3", "", "# version 50001", "",
-             "data_particles", "", "loop_"]
-    columns = ["TomoName", "CoordinateX", "CoordinateY", "CoordinateZ", "CenteredCoordinateXAngst",
-               "CenteredCoordinateYAngst", "CenteredCoordinateZAngst", "AngleRot", "AngleTilt",
-               "AnglePsi", "ClassNumber", "ObjectNumber", "OpticsGroup"]
-    lines += [f"_rln{column} #{number}" for number, column in enumerate(columns, start=1)]
-    name = tomogram_name.replace(" ", "_")
-    for particle in molecules:
-        z, y, x = particle.centre_voxel
-        centred = tuple((at - half) * particle.voxel_size_A
-                        for at, half in zip((x, y, z), middle[::-1]))
-        numbers = (x, y, z) + centred + particle.euler_deg
-        lines.append(" ".join([name, *(f"{number:.3f}" for number in numbers),
-                               str(particle.class_number), str(particle.instance), "1"]))
-    write_text(path, "\n".join(lines) + "\n")
+    angles = [particle.euler_deg for particle in molecules]
+    columns = {f"rlnAngle{name}": [f"{angle[at]:.3f}" for angle in angles]
+               for at, name in enumerate(("Rot", "Tilt", "Psi"))}
+    lists.write_star(
+        path,
+        tomogram_name,
+        np.array([particle.centre_voxel for particle in molecules]).reshape(-1, 3),
+        molecules[0].voxel_size_A if molecules else 0.0,
+        shape,
+        {**columns,
+         "rlnClassNumber": [particle.class_number for particle in molecules],
+         "rlnObjectNumber": [particle.instance for particle in molecules]},
+    )
