@@ -37,6 +37,9 @@ FLOOR = 1e-6
 WEDGE_BAND = (0.08, 0.35)  # distance from the tilt axis where the wedge is looked for
 WEDGE_POWER = 0.4  # of the power near x below which a direction counts as not measured
 ANGLE_STEP_DEG = 3.0
+EDGE = 1.5  # coefficients about the wedge's edge that are not believed
+AWAY = 0.95  # share of a coefficient's neighbours on its side of the edge for it to be believed
+KNOWN = 0.05  # share of believed neighbours from which a coefficient is filled in
 ANGLE_BINS = 60
 
 
@@ -80,6 +83,7 @@ def fit_linear_model(
     # for the missing wedge, and all other anisotropy of the power is the noise's.
     measured = measured_directions(noisy_power, side)
     voxels = min(sum(np.prod(entry.volume.shape) for entry in domain) for domain in (noisy, clean))
+    noisy_power = _sharpened(noisy_power, measured)
     independent = float(voxels) / (side / 2) ** 3  # blocks; those of a small domain overlap
     centres = np.array([(low + high) / 2 for low, high in zip(BAND_EDGES, BAND_EDGES[1:])])
     found = []
@@ -170,6 +174,28 @@ def measured_directions(power: np.ndarray, side: int) -> np.ndarray:
     share = gaussian_filter1d(present.astype(float), 0.5, mode="wrap")
     # Near the tilt axis every direction is within one voxel of a measured one.
     return np.where(distance < 1.0 / side, 1.0, share[bins])
+
+
+def _sharpened(power: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """The power with the missing wedge's edge as sharp as `measured` has it.
+
+    The taper and the smoothing carry power across the edge, where it changes by a factor of
+    hundreds. So either side is taken from coefficients that are away from the edge.
+    """
+    mode = ("wrap", "wrap", "reflect")
+    # Relative to the shell's mean, so that the fall of the spectrum is not carried along.
+    shell = np.rint(_frequency(len(power)) * len(power)).astype(np.intp)
+    reference = _group_mean(power, shell)
+    relative = np.log(power / reference)
+    sides = []
+    for share in (measured, 1.0 - measured):
+        away = gaussian_filter(share, EDGE, mode=mode) > AWAY
+        weight = gaussian_filter(away.astype(float), EDGE, mode=mode)
+        known = weight > KNOWN
+        mean = gaussian_filter(np.where(away, relative, 0.0), EDGE, mode=mode)
+        filled = reference * np.exp(mean / np.where(known, weight, 1.0))
+        sides.append(np.where(away | ~known, power, filled))
+    return measured * sides[0] + (1.0 - measured) * sides[1]
 
 
 def _group_mean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:

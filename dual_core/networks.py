@@ -20,6 +20,7 @@ SLOPE = 0.1
 # against the linear model after 300 iterations: 0.13, 0.090, 0.084, 0.12 at 0.5, 1, 2, 4.
 NOISE_SCALE = 1.5
 NOISE_SCALE_RANGE = 1.4
+SPREAD = 3  # dilation of the refinement's middle layer
 POOLED_SIDE = 4  # side of the feature map before the noise encoder's linear layer
 
 
@@ -93,7 +94,7 @@ class UNet(nn.Module):
     ----------
     channels : features of each level.
     stem_stride : 1 or 2.
-    refinement : where more than 0, output and input go through two more convolutions at full
+    refinement : where more than 0, output and input go through three more convolutions at full
         resolution with so many channels between, and the result is added. The noise of a
         tomogram is as fine as its voxels, and a head of half the resolution leaves a grid in it.
     input_gain : where given, the output is the head's plus this factor times the input, a trained
@@ -130,7 +131,11 @@ class UNet(nn.Module):
         last = nn.Conv3d(refinement, 1, 3, padding=1) if refinement else nn.Identity()
         if refinement:
             first = nn.Conv3d(2, refinement, 3, padding=1)
-            self.refinement = nn.Sequential(first, nn.LeakyReLU(SLOPE), last)
+            # Spread out, so that fine noise can be filtered by direction: the wedge's edge.
+            spread = nn.Conv3d(refinement, refinement, 3, padding=SPREAD, dilation=SPREAD)
+            self.refinement = nn.Sequential(
+                first, nn.LeakyReLU(SLOPE), spread, nn.LeakyReLU(SLOPE), last
+            )
         initialise(self)
         if isinstance(last, nn.Conv3d):
             nn.init.orthogonal_(last.weight, gain=0.1)
@@ -151,7 +156,7 @@ class UNet(nn.Module):
         radius += sum(2 ** (level + 1) + 2**level for level in range(levels - 1))
         if self.stem_stride > 1:
             radius = self.stem_stride * (radius + 1) + 1
-        return radius if self.refinement is None else radius + 2
+        return radius if self.refinement is None else radius + 2 + SPREAD
 
     def forward(self, volume: Tensor) -> Tensor:
         """``(b, 1, z, y, x)`` -> ``(b, 1, z, y, x)``."""
@@ -270,7 +275,8 @@ class NoiseDecoder(nn.Module):
             features = functional.leaky_relu(block(features), SLOPE)
             features = functional.interpolate(features, scale_factor=2, mode="nearest")
         mask = self.head(features).float()
-        mask = mask - mask.mean(dim=(1, 2, 3, 4), keepdim=True)
+        # Values come in pairs of both signs: noise of a code's own skewness would show.
+        mask = mask - mask.flip((2, 3, 4))
         # The epsilon stands under the root: the root's gradient at 0 is infinite.
         deviation = torch.sqrt(mask.square().mean(dim=(1, 2, 3, 4), keepdim=True) + 1e-6)
         scale = NOISE_SCALE * NOISE_SCALE_RANGE ** torch.tanh(self.scale(code).float())
