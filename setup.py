@@ -30,7 +30,8 @@ def read_long_description() -> str:
 # Floors only: the neighbours' exact pins are what makes them uninstallable today. The versions
 # that were tested together are in constraints.txt.
 SCIPION = [
-    "scipion-pyworkflow>=3.7.0",
+    # The first release that was seen to have pyworkflow.utils.retry_streaming.
+    "scipion-pyworkflow>=3.11.7",
     "scipion-em>=3.9.0",
     "scipion-em-tomo>=3.7.0",
 ]
@@ -43,6 +44,7 @@ CORE = [
     "PyYAML>=5.4",
     "scikit-image>=0.19",
     "matplotlib>=3.5",
+    "Pillow>=8.0",
 ]
 TEST = [
     "pytest>=7.0",

@@ -188,6 +188,18 @@ def test_config_and_program_options_reach_nested_commands(monkeypatch, tmp_path)
     assert seen[-1].debug and not seen[-1].verbose
 
 
+def test_of_nested_commands_only_the_one_that_is_called_reads_the_config(tmp_path, capsys):
+    """'evaluate volumes' takes one truth, 'evaluate picks' takes many."""
+    (tmp_path / "p.csv").write_text("x_A,y_A,z_A\n1,2,3\n")
+    given = {"what": "picks", "truth": [str(tmp_path / "p.csv")], "tolerance": 5}
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({**given, "picks": given["truth"]}))
+    assert cli.main(["evaluate", "picks", "--config", str(config)]) == 0
+    assert "1.000" in capsys.readouterr().out
+    assert cli.main(["evaluate", "volumes", "--config", str(config)]) == 2
+    assert "is unknown" in capsys.readouterr().err
+
+
 def test_dumped_options_are_a_config(monkeypatch, tmp_path):
     seen = make_command(monkeypatch)
     dumped = tmp_path / "new" / "probe.yaml"
@@ -383,7 +395,7 @@ def test_every_help_has_an_example_and_no_python(name, parser):
 def test_commands_are_in_the_order_of_a_first_run():
     assert list(cli.COMMANDS) == [
         "pack", "project", "info", "train", "denoise", "simulate", "translate", "compensate",
-        "pick", "evaluate", "report", "demo",
+        "pick", "average", "evaluate", "report", "demo",
     ]
 
 

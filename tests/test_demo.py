@@ -58,9 +58,13 @@ FILES = (
     "simulated.png",
     "spectra.png",
     "curves.png",
+    "report.html",
     "demo.json",
 )
-STEPS = ["pack clean", "pack cells", "project", "train", "denoise", "simulate", "score", "draw"]
+STEPS = [
+    "pack clean", "pack cells", "project", "train", "denoise", "simulate", "score", "draw",
+    "report",
+]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +87,7 @@ def test_it_leaves_every_file_and_the_scores(finished):
     assert all(-1 <= row[key] <= 1 for row in result.scores for key in ("cc", "cc_wedge"))
     with open(folder / "scores.csv", encoding="utf-8", newline="") as file:
         assert [row["name"] for row in csv.DictReader(file)] == [r["name"] for r in result.scores]
-    assert "8/8" in story and "skipped" not in story
+    assert "9/9" in story and "skipped" not in story
 
 
 def test_a_gaussian_beats_the_raw_tomogram(finished):
@@ -209,7 +213,7 @@ def test_the_other_commands_it_names_are_understood():
     plan = DemoPlan(Path("out"), SEED, replace(TINY, training={}))
     for command in (
         plan.train_command(), plan.denoise_command(), plan.simulate_command(),
-        plan.score_command(),
+        plan.score_command(), plan.report_command(),
     ):
         name, *rest = shlex.split(command)[1:]
         module = importlib.import_module(COMMANDS[name][0])

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     print("\nagainst the truth (CC: correlation; measured: where the tilts measure; wedge: where "
           "they do not)\n")
     print(format_table(result.scores, COLUMNS))
-    print(f"\nlook at {output / 'demo.png'}, spectra.png and curves.png beside it")
+    print(f"\nopen {output / 'report.html'}; demo.png, simulated.png and others lie beside it")
     return 0
 
 

@@ -29,7 +29,13 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     "info": ("dual_core.cli.info", "what a model file or a volume says about itself"),
     "train": ("dual_core.cli.train", "train a model on tomograms and grand models"),
     "denoise": ("dual_core.cli.denoise", "denoise tomograms with a trained model"),
+    "simulate": ("dual_core.cli.simulate", "simulate tomograms with a trained model, labelled"),
+    "translate": ("dual_core.cli.translate", "translate between two domains of tomograms"),
+    "compensate": ("dual_core.cli.compensate", "fill the missing wedge with a trained model"),
+    "pick": ("dual_core.cli.pick", "pick particles by a 3D Difference of Gaussians"),
+    "average": ("dual_core.cli.average", "average at picks: do they sit on particles?"),
     "evaluate": ("dual_core.cli.evaluate", "score volumes against a truth"),
+    "report": ("dual_core.cli.report", "one page to look at: a run and its results"),
     "demo": ("dual_core.cli.demo", "everything on a small synthetic cell, with pictures"),
 }
 
@@ -109,7 +115,7 @@ def _run(argv: List[str]) -> int:
     refuse_unknown_options(parser, rest)
     config = _config_path(rest)
     if config is not None:
-        apply_config(parser, read_config(config), config)
+        apply_config(parser, read_config(config), config, rest)
     args = parser.parse_args(rest)
     args.command = name
     set_up_logging(args.verbose, args.quiet)

@@ -132,9 +132,15 @@ def read_config(path: Union[str, Path]) -> Dict[str, Any]:
 
 
 def apply_config(
-    parser: argparse.ArgumentParser, options: Dict[str, Any], path: Union[str, Path]
+    parser: argparse.ArgumentParser,
+    options: Dict[str, Any],
+    path: Union[str, Path],
+    words: Sequence[str] = (),
 ) -> None:
     """Make options from a file the defaults of a parser, so that the command line wins.
+
+    Of nested commands only the one that ``words``, the command line, calls is looked at: two of
+    them may have options of one name that take different things.
 
     Raises
     ------
@@ -142,10 +148,13 @@ def apply_config(
         For an unknown option or a value that the option refuses.
     """
     actions: Dict[str, List[argparse.Action]] = {}
-    for action in _actions(parser):
+    for action in _actions(parser, words):
         if action.dest not in PROGRAM_OPTIONS:
             actions.setdefault(action.dest, []).append(action)
+    chosen = {a.dest for a in parser._actions if isinstance(a, argparse._SubParsersAction)}
     for name, value in options.items():
+        if name in chosen and value in words:  # as `dump_options` writes it
+            continue
         if name not in actions:
             raise DualError(
                 f"config {path}: option '{name}' is unknown{did_you_mean(name, actions)}; "
@@ -163,11 +172,14 @@ def apply_config(
                 action.nargs = "*" if action.nargs in ("+", "*") else "?"
 
 
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+def _actions(
+    parser: argparse.ArgumentParser, words: Sequence[str] = ()
+) -> Iterator[argparse.Action]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for nested in set(action.choices.values()):
-                yield from _actions(nested)
+            called = [action.choices[word] for word in words if word in action.choices][:1]
+            for nested in called or set(action.choices.values()):
+                yield from _actions(nested, words)
         else:
             yield action
 

@@ -71,6 +71,7 @@ class DemoPlan:
         self.simulated = output / "simulated" / f"{self.cells[-1].stem}_simulated_01.mrc"
         self.training_set = self.simulated.parent / "training_set.csv"
         self.scores = output / "scores.csv"
+        self.report = output / "report.html"
         self.pictures = {name: output / f"{name}.png" for name in PICTURES}
 
     def pack_config(self, cells: Sequence[Path]) -> PackConfig:
@@ -141,6 +142,14 @@ class DemoPlan:
         return (
             f"dual evaluate volumes --truth {self.cells[-1]} {self.tomograms[-1]} "
             f"{self.denoised} --output {self.output / 'evaluation'}"
+        )
+
+    def report_command(self) -> str:
+        """The command line of the page with everything on it."""
+        return (
+            f"dual report {self.training_run} --tomograms {self.tomograms[-1]} "
+            f"--truth {self.cells[-1]} --denoised {self.denoised} --no-trust "
+            f"--output {self.report}"
         )
 
     def _pack_seed(self, cells: Sequence[Path]) -> int:

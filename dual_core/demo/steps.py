@@ -17,6 +17,7 @@ from dual_core.figures import curves_figure, slices_figure, spectra_figure
 from dual_core.grand_models.pack import pack
 from dual_core.model import DualModel
 from dual_core.physics.simulate import simulate_tomogram as project_tomogram
+from dual_core.report.write import ReportOptions, write_report
 from dual_core.tasks.denoise import denoise_tomogram, make_runner
 from dual_core.tasks.noise_codes import draw_noise
 from dual_core.tasks.noisy_tiles import SimulationRunner
@@ -128,6 +129,13 @@ class Demo:
                 list(plan.pictures.values()),
                 self.draw,
             ),
+            Step(
+                "report",
+                "Write a page with all of it, to open in a browser.",
+                plan.report_command(),
+                [plan.report],
+                self.report,
+            ),
         ]
 
     def pack(self, cells: Sequence[Path]) -> Facts:
@@ -237,6 +245,18 @@ class Demo:
             {**shown, "simulated": synthetic["simulated"]}, pictures["spectra"], VOXEL_SIZE_A
         )
         curves_figure(read_history(plan.training_run), pictures["curves"], CURVES)
+        return {}
+
+    def report(self) -> Facts:
+        """``report.html``; 'dual report' without --no-trust judges the result as well."""
+        plan = self.plan
+        options = ReportOptions(
+            tomograms=[plan.tomograms[-1]],
+            truths=[plan.cells[-1]],
+            denoised=[plan.denoised],
+            trust=False,
+        )
+        write_report(plan.training_run, plan.report, options)
         return {}
 
     def _volumes(self) -> Tuple[Dict[str, np.ndarray], np.ndarray]:

@@ -1,0 +1,165 @@
+"""``dual evaluate halves``: Fourier shell correlation of half tomograms, raw and denoised."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, List, Tuple
+
+from dual_core.cli.common import (
+    add_device_argument,
+    add_precision_argument,
+    dump_options,
+    non_negative_int,
+    output_folder,
+    positive_float,
+    positive_int,
+    replacing,
+)
+from dual_core.cli.evaluations.against_truth import load_alike
+from dual_core.cli.evaluations.table import Row, format_table
+from dual_core.errors import DualError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dual_core.evaluation.halves import HalvesResult
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "FSC of half tomograms, raw and, with a model, each denoised by itself"
+DESCRIPTION = (
+    "Fourier shell correlation of two half tomograms with independent noise, as 'dual project\n"
+    "--halves' writes them. The FSC of denoised halves measures consistency, not truth: what the\n"
+    "network expects to see is common to both halves."
+)
+EXAMPLE = """
+  dual evaluate halves tomo_odd.mrc tomo_even.mrc --model run/model.safetensors --output fsc
+""".strip("\n")
+COLUMNS: Dict[str, Tuple[str, str]] = {
+    "halves": ("halves", ""),
+    "0.5": ("FSC 0.5", ""),
+    "0.143": ("FSC 0.143", ""),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("first", metavar="A.mrc", help="half tomogram")
+    parser.add_argument("second", metavar="B.mrc", help="the other half")
+    parser.add_argument("--model", metavar="M", help="also denoise each half with this model")
+    parser.add_argument("--mask", metavar="M.mrc", help="multiply by this mask (0 to 1, soft edge)")
+    parser.add_argument(
+        "--contrast",
+        choices=("auto", "dark", "bright"),
+        default="auto",
+        help="density of the halves, for the model; auto finds out",
+    )
+    parser.add_argument(
+        "--voxel-size", type=positive_float, metavar="A", help="instead of the one in the headers"
+    )
+    parser.add_argument(
+        "--largest-side",
+        type=positive_int,
+        default=256,
+        metavar="N",
+        help="of larger halves the middle N voxels along each axis are compared (with --model)",
+    )
+    parser.add_argument("--output", metavar="DIR", help="write CSV and PNG")
+    add_device_argument(parser)
+    add_precision_argument(parser)
+    parser.add_argument("--tile", type=positive_int, metavar="N", help="as for 'dual denoise'")
+    parser.add_argument("--halo", type=non_negative_int, metavar="N", help="as for 'dual denoise'")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Correlate, print a table and write the files."""
+    for path in (args.first, args.second):
+        if not Path(path).exists():
+            raise DualError(f"{path}: no such file; check the path")
+    folder = output_folder(args.output) if args.output else contextlib.nullcontext()
+    with folder as output:
+        result, volumes, voxel_size_A = _with_model(args) if args.model else _raw(args)
+        rows: List[Row] = [{"halves": name, **row} for name, row in result.rows().items()]
+        print(format_table(_told(result), COLUMNS))
+        if result.gain is not None:
+            from dual_core.evaluation.halves import CAUTION
+
+            print(f"mean FSC at the scale of particles: {result.gain:+.3f} by denoising")
+            print(CAUTION)
+        if output:
+            _write(output, rows, result, volumes, voxel_size_A)
+            dump_options(args, output / "evaluate.yaml")
+            logger.info("written: %s", output)
+    return 0
+
+
+def _told(result: HalvesResult) -> List[Row]:
+    from dual_core.evaluation.halves import crossing_text
+
+    return [
+        {
+            "halves": name,
+            "0.5": crossing_text(curve, 0.5),
+            "0.143": crossing_text(curve, 0.143),
+        }
+        for name, curve in result.curves.items()
+    ]
+
+
+def _raw(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.ndarray], float]:
+    from dual_core.evaluation.halves import compare_halves
+
+    first, voxel_size_A = load_alike(args.first, args)
+    second, _ = load_alike(args.second, args)
+    mask = None if args.mask is None else load_alike(args.mask, args)[0]
+    return (*compare_halves(first, second, voxel_size_A, mask=mask), voxel_size_A)
+
+
+def _with_model(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.ndarray], float]:
+    from dual_core.card import read_card
+
+    card = read_card(args.model)
+
+    from dual_core.evaluation.halves import compare_halves
+    from dual_core.evaluation.network_pass import networks_of, read_like
+    from dual_core.evaluation.trust_run import open_halves
+    from dual_core.model import DualModel
+
+    a, b = open_halves(
+        args.first, args.second, card, args.contrast, args.voxel_size, args.largest_side
+    )
+    mask = None if args.mask is None else read_like(args.mask, a, args.largest_side)
+    model = DualModel.load(args.model)
+    networks = networks_of(model, args.device, args.precision, args.tile, args.halo)
+    result, volumes = compare_halves(
+        a.voxels, b.voxels, a.voxel_size_A, networks.denoise, mask
+    )
+    return result, volumes, a.voxel_size_A
+
+
+def _write(
+    folder: Path,
+    rows: List[Row],
+    result: HalvesResult,
+    volumes: Dict[str, np.ndarray],
+    voxel_size_A: float,
+) -> None:
+    from dual_core.evaluation.halves import fsc_figure
+    from dual_core.figures import slices_figure
+
+    with replacing(folder / "halves.csv") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    curves = {"frequency_per_A": result.curves["raw"].frequency_per_A.tolist()}
+    curves.update({name: curve.correlation.tolist() for name, curve in result.curves.items()})
+    with replacing(folder / "fsc.csv") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(curves)
+        lines.writerows(zip(*curves.values()))
+    fsc_figure(result.curves, folder / "fsc.png")
+    slices_figure(volumes, folder / "slices.png", voxel_size_A)

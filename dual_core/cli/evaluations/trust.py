@@ -1,0 +1,146 @@
+"""``dual evaluate trust``: can a model be trusted on these tomograms?"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, List, Tuple
+
+from dual_core.cli.common import (
+    add_device_argument,
+    add_precision_argument,
+    dump_options,
+    non_negative_int,
+    output_folder,
+    positive_float,
+    positive_int,
+    progress_bar,
+)
+from dual_core.cli.evaluations.table import Row, format_table
+from dual_core.errors import DualError
+
+if TYPE_CHECKING:
+    from dual_core.evaluation.trust_findings import TomogramTrust
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "can a model be trusted on these tomograms? (no truth needed)"
+DESCRIPTION = (
+    "Looks at what denoising removed, at what the model makes of noise, at flips and, where there\n"
+    "are any, at half tomograms. Each number has a verdict: green, amber or red. docs/trust.md\n"
+    "says what they mean. Writes trust.json, figures and maps of the deviation over flips."
+)
+EXAMPLE = """
+  dual evaluate trust --model run/model.safetensors tomo_9.mrc --output trust
+  dual evaluate trust --model run/model.safetensors tomo_9.mrc \\
+      --halves tomo_9_odd.mrc tomo_9_even.mrc --diameter 280 --output trust
+""".strip("\n")
+COLUMNS: Dict[str, Tuple[str, str]] = {
+    "verdict": ("verdict", ""),
+    "value": ("value", ".3f"),
+    "title": ("what", ""),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("tomograms", nargs="+", metavar="T.mrc", help="tomograms to judge it on")
+    parser.add_argument("--model", required=True, metavar="M", help="model of 'dual train'")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--halves",
+        nargs=2,
+        metavar=("A.mrc", "B.mrc"),
+        help="half tomograms of the first tomogram, with independent noise",
+    )
+    parser.add_argument(
+        "--diameter",
+        type=positive_float,
+        default=150.0,
+        metavar="A",
+        help="diameter in angstrom of the particles that are counted",
+    )
+    parser.add_argument(
+        "--tilt-range",
+        nargs=2,
+        type=float,
+        metavar=("MIN", "MAX"),
+        help="tilt angles in degrees (default: the model's, or symmetric)",
+    )
+    parser.add_argument(
+        "--contrast",
+        choices=("auto", "dark", "bright"),
+        default="auto",
+        help="density of the tomograms; auto finds out",
+    )
+    parser.add_argument(
+        "--voxel-size", type=positive_float, metavar="A", help="instead of the one in the headers"
+    )
+    parser.add_argument(
+        "--largest-side",
+        type=positive_int,
+        default=256,
+        metavar="N",
+        help="of a larger tomogram the middle N voxels along each axis are examined",
+    )
+    parser.add_argument(
+        "--seed", type=non_negative_int, default=0, metavar="N", help="of the random phases"
+    )
+    add_device_argument(parser)
+    add_precision_argument(parser)
+    parser.add_argument("--tile", type=positive_int, metavar="N", help="as for 'dual denoise'")
+    parser.add_argument("--halo", type=non_negative_int, metavar="N", help="as for 'dual denoise'")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge, print a table for each tomogram and write the files."""
+    from dual_core.card import read_card
+    from dual_core.cli.evaluations.against_truth import check_tilt_range
+
+    if args.tilt_range is not None:
+        check_tilt_range(args)
+    for path in (*args.tomograms, *(args.halves or ())):
+        if not Path(path).exists():
+            raise DualError(f"{path}: no such file; check the path")
+    card = read_card(args.model)
+
+    from dual_core.evaluation.network_pass import networks_of
+    from dual_core.evaluation.trust import TrustOptions
+    from dual_core.evaluation.trust_run import trust_report
+    from dual_core.model import DualModel
+
+    limits = tuple(args.tilt_range) if args.tilt_range else card.tilt_range_deg
+    options = TrustOptions(args.diameter, args.seed, limits, card.contrast)
+    total = len(args.tomograms) * options.passes + (4 if args.halves else 0)
+    with output_folder(args.output) as output, progress_bar("trust", unit="step") as progress:
+        done: List[None] = []
+
+        def on_pass() -> None:
+            done.append(None)
+            progress(len(done), total)
+
+        networks = networks_of(
+            DualModel.load(args.model), args.device, args.precision, args.tile, args.halo, on_pass
+        )
+        dump_options(args, output / "evaluate.yaml")
+        report = trust_report(
+            Path(args.model).name if Path(args.model).parent == Path() else args.model,
+            card, networks, args.tomograms, output, options, args.contrast, args.voxel_size,
+            tuple(args.halves) if args.halves else None, args.largest_side, _print,
+        )
+    print(f"verdict: {report.verdict} (the worst of all)")
+    logger.info("written: %s", output)
+    return 0
+
+
+def _print(judged: TomogramTrust) -> None:
+    rows: List[Row] = [
+        {"verdict": one.verdict, "value": one.value, "title": one.title}
+        for one in judged.findings
+    ]
+    print(judged.name)
+    print(format_table(rows, COLUMNS))
+    for one in judged.findings:
+        if one.verdict != "green":
+            print(f"  {one.verdict}: {one.sentence}")
