@@ -49,6 +49,11 @@ class RunFolder:
         return self.path.resolve().name
 
     @property
+    def empty(self) -> bool:
+        """Whether it tells nothing of a training: the page is then on given volumes alone."""
+        return self.card is None and not (self.config or self.options or self.history)
+
+    @property
     def model(self) -> Path:
         """Where the model is or will be."""
         return self.path / MODEL

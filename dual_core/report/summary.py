@@ -36,13 +36,10 @@ def summary_cards(
     """
     verdict = "" if trust is None else trust.verdict
     told = _sentence(why_not) if trust is None else _verdict_sentence(trust)
-    cards = [_card("Can I trust it?", light(verdict, HEADLINES[verdict]), told, verdict)]
-    warned = len(run.warnings)
-    state = "green" if run.finished and not warned else "amber"
-    key = "Finished" if run.finished else "Not finished"
-    end = {0: " No warnings.", 1: " One warning."}.get(warned, f" {warned} warnings.")
-    training = progress_sentence(run).replace(" The run is finished.", "") + end
-    cards.append(_card("Training", key, training, state))
+    cards: List[Markup] = []
+    if not run.empty:
+        cards.append(_card("Can I trust it?", light(verdict, HEADLINES[verdict]), told, verdict))
+        cards.append(_training_card(run))
     if views:
         view = views[0]
         share = f"{100 * view.removed_share:.0f} %"
@@ -57,6 +54,15 @@ def summary_cards(
             told = truth_sentence(view.scores)
             cards.append(_card("Against the truth", f"{before:.2f} → {after:.2f}", told, better))
     return cards
+
+
+def _training_card(run: RunFolder) -> Markup:
+    warned = len(run.warnings)
+    state = "green" if run.finished and not warned else "amber"
+    key = "Finished" if run.finished else "Not finished"
+    end = {0: " No warnings.", 1: " One warning."}.get(warned, f" {warned} warnings.")
+    training = progress_sentence(run).replace(" The run is finished.", "") + end
+    return _card("Training", key, training, state)
 
 
 def _card(title: str, key: Child, sentence: str, state: str) -> Markup:

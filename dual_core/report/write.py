@@ -183,15 +183,19 @@ def render(
     sections: List[Tuple[str, str, Optional[Markup]]] = [
         ("tomograms", "Raw, denoised, removed", tomogram_section(views) if views else None),
         ("truth", "Against the truth", truth_section(views)),
-        ("trust", "Can I trust it?", trust_section(trust, why_not)),
-        ("training", "Training", training_section(run)),
-        ("details", "Details", details_section(run, commands)),
     ]
+    if not run.empty:
+        sections += [
+            ("trust", "Can I trust it?", trust_section(trust, why_not)),
+            ("training", "Training", training_section(run)),
+            ("details", "Details", details_section(run, commands)),
+        ]
     shown = [(anchor, name, body) for anchor, name, body in sections if body is not None]
     links = [element("a", name, href=f"#{anchor}") for anchor, name, _ in shown]
     title = f"DUAL report: {run.name}"
     today = datetime.date.today().isoformat()
     told = "no model yet" if run.card is None else run.card.summary().replace(" A/", " Å/")
+    told = "Without a model" if run.empty else told
     head = element(
         "head",
         element("meta", charset="utf-8"),
