@@ -1,0 +1,34 @@
+"""The engine's record of what it did to each tomogram, for summaries."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Dict, Iterable, List, Sequence
+
+
+def keep_record(folder: str, command: str, target: str) -> None:
+    """Move the record of a run out of its output folder, if there is one."""
+    record = os.path.join(folder, f"{command}.jsonl")
+    if os.path.exists(record):
+        os.replace(record, target)
+
+
+def read_results(paths: Iterable[str]) -> List[Dict[str, Any]]:
+    """The results of the first volume in each record; records that cannot be read are left out."""
+    found = []
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as stream:
+                results = json.loads(stream.readline())["results"]
+        except (OSError, ValueError, KeyError):
+            continue
+        if isinstance(results, dict):
+            found.append(results)
+    return found
+
+
+def range_text(values: Sequence[float]) -> str:
+    """Mean and range of numbers, such as ``0.62 on average, 0.58 to 0.70``."""
+    mean = sum(values) / len(values)
+    return f"{mean:.2f} on average, {min(values):.2f} to {max(values):.2f}"

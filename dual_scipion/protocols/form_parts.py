@@ -1,0 +1,132 @@
+"""Parts that the forms of several protocols have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyworkflow.protocol.params as params
+from pyworkflow.protocol.constants import LEVEL_ADVANCED
+from pyworkflow.utils import Message
+
+from dual_scipion.constants import CONTRASTS, PRECISIONS
+
+CPU_THREADS_HELP = (
+    "How many CPU cores the engine uses for each tomogram. On a CPU give all cores, divided by the "
+    "number of tomograms that are done at a time. On a GPU 2 to 4 are enough."
+)
+
+
+class FormParts:
+    """Mixin of `ProtDualBase`: each method adds some parameters to a form.
+
+    A parameter that is added must be read: `machineOptions` of the base reads those of
+    `_addMachine`, the others are ``self.inputTomograms``, ``self.inputModel`` (pointers) and
+    ``self.getEnumText("contrast")``.
+    """
+
+    def _addInputSection(self, form: Any) -> None:
+        form.addSection(label=Message.LABEL_INPUT)
+
+    def _addInputTomograms(self, form: Any, help: str, label: str = "Tomograms") -> None:
+        form.addParam(
+            "inputTomograms",
+            params.PointerParam,
+            pointerClass="SetOfTomograms",
+            important=True,
+            label=label,
+            help=help,
+        )
+
+    def _addInputModel(self, form: Any, help: str, **options: Any) -> None:
+        form.addParam(
+            "inputModel",
+            params.PointerParam,
+            pointerClass="DualModel",
+            important=True,
+            label="DUAL model",
+            help=help,
+            **options,
+        )
+
+    def _addGpu(self, form: Any) -> None:
+        """The GPU switch and list, which Scipion shows in the head of the form."""
+        form.addHidden(
+            params.USE_GPU,
+            params.BooleanParam,
+            default=True,
+            label="Use GPU",
+            help="Yes: run on a graphics card, which is 10 to 100 times faster. If there is none "
+            "the run stops with an error rather than going on slowly. No: run on the CPU.",
+        )
+        form.addHidden(
+            params.GPU_LIST,
+            params.StringParam,
+            default="0",
+            label="GPU IDs",
+            help="Numbers of the GPUs to use, as nvidia-smi counts them, for example '0' or '0,1'. "
+            "One tomogram uses one GPU: for N GPUs at a time set Scipion threads to N + 1 (N + 2 "
+            "if the input set is still growing). In a queue only how many there are counts; the "
+            "queue chooses which.",
+        )
+
+    def _addContrast(self, form: Any) -> None:
+        form.addParam(
+            "contrast",
+            params.EnumParam,
+            choices=list(CONTRASTS),
+            default=CONTRASTS.index("auto"),
+            expertLevel=LEVEL_ADVANCED,
+            label="Density in the tomograms",
+            help="Whether particles are *dark* (as they come from most reconstruction programs) or "
+            "*bright*. With *auto* the engine finds out and says so in the log. Choose it "
+            "yourself where the log says that it is in doubt.",
+        )
+
+    def _addPrecision(self, form: Any) -> None:
+        form.addParam(
+            "precision",
+            params.EnumParam,
+            choices=list(PRECISIONS),
+            default=PRECISIONS.index("auto"),
+            expertLevel=LEVEL_ADVANCED,
+            label="Arithmetic",
+            help="*auto* takes bfloat16 where the device is faster with it. Choose *float32* to "
+            "compare results of different machines, or if a training stops with a loss that is "
+            "not finite.",
+        )
+
+    def _addTiles(self, form: Any) -> None:
+        """Tile and halo of inference, for experts."""
+        line = form.addLine(
+            "Tile and halo (voxels)",
+            expertLevel=LEVEL_ADVANCED,
+            help="Tomograms are treated in overlapping tiles. 0 lets the engine choose by the free "
+            "memory, and it halves the tile by itself if the memory runs out. *Tile*: longest "
+            "side, halo included; smaller needs less memory and more time. *Halo*: context "
+            "around the core of a tile; do not make it smaller than the engine chooses.",
+        )
+        for name, label in (("tile", "tile"), ("halo", "halo")):
+            line.addParam(
+                name,
+                params.IntParam,
+                default=0,
+                expertLevel=LEVEL_ADVANCED,
+                validators=[params.GE(0, error="must be 0 (automatic) or more voxels")],
+                label=label,
+                help=f"Side of the {label} in voxels; 0 lets the engine choose.",
+            )
+
+    def _addMachine(self, form: Any) -> None:
+        """A group with what concerns the machine and not the result, for experts."""
+        group = form.addGroup("Machine", expertLevel=LEVEL_ADVANCED)
+        self._addTiles(group)
+        self._addPrecision(group)
+
+    def _addParallel(self, form: Any, threads: int = 3, cpuThreads: int = 4) -> None:
+        """Scipion threads (how many tomograms at a time, plus one) and threads of the engine."""
+        if self.modeParallel():  # type: ignore[attr-defined]
+            form.addParallelSection(
+                threads=threads, mpi=0, binThreads=cpuThreads, binThreadsHelp=CPU_THREADS_HELP
+            )
+        else:
+            form.addParallelSection(threads=cpuThreads, mpi=0)

@@ -1,0 +1,156 @@
+"""Denoise tomograms with a trained model."""
+
+from __future__ import annotations
+
+import json
+import os
+from enum import Enum
+from typing import Any, Dict, List
+
+import pyworkflow.protocol.params as params
+from pyworkflow.protocol.constants import LEVEL_ADVANCED
+from tomo.objects import SetOfTomograms
+
+from dual_scipion import convert
+from dual_scipion.protocols.protocol_tomograms import ProtDualTomograms
+
+
+class DenoiseOutputs(Enum):
+    """What the protocol makes."""
+
+    Tomograms = SetOfTomograms
+
+
+class ProtDualDenoise(ProtDualTomograms):
+    """Denoise tomograms with a model that was trained by *train model* or imported.
+
+    Each tomogram keeps its size, voxel size, origin, contrast and intensities. No half maps are
+    needed.
+
+    *What to do with the result*: look at it, pick particles and segment on it. Extract and
+    average particles from the *raw* tomograms, at the positions found here: a network may blur or
+    invent detail, and an average of its results would show that with confidence.
+
+    *How to choose*: begin with strength 1. Where the result looks too smooth, or small things are
+    gone, choose 0.7.
+
+    A tomogram that fails (a broken file, for example) goes into the output FailedTomograms and
+    the others go on. *Continue* treats only what is not done yet; after changing parameters
+    choose *Restart*. The protocol may be started while its input is still being made.
+
+    Method: [[https://doi.org/10.1101/2024.03.02.583135][Zeng et al. 2024]]
+    """
+
+    _label = "denoise tomograms"
+    _possibleOutputs = DenoiseOutputs
+
+    COMMAND = "denoise"
+    SUFFIX = "_denoised"
+
+    def _defineParams(self, form: Any) -> None:
+        self._addInputSection(form)
+        self._addInputTomograms(
+            form,
+            help="The raw tomograms. Their voxel size should be near that of the model (within "
+            "20 %), and they should come from the same kind of microscope and sample as those it "
+            "was trained on; best of all, they are the same.",
+        )
+        self._addInputModel(form, help="A model from *train model* or *import model*.")
+        group = form.addGroup("Result")
+        group.addParam(
+            "strength",
+            params.FloatParam,
+            default=1.0,
+            validators=[params.Range(0, 1, error="must be from 0 to 1")],
+            label="Strength (0 to 1)",
+            help="How much of the noise to remove: 1 all, 0 none (the tomogram itself). 1 is best "
+            "for picking and segmentation. 0.5 to 0.8 leaves some grain, and with it faint "
+            "structure that the network takes for noise.",
+        )
+        group.addParam(
+            "denoiseHalves",
+            params.BooleanParam,
+            default=False,
+            label="Denoise half maps too?",
+            help="Yes: the two half maps of a tomogram, where it has them, are denoised with the "
+            "same model and kept as the half maps of the result, for a Fourier shell correlation "
+            "for example. It takes three times as long. No: the result has no half maps.",
+        )
+        group.addParam(
+            "outputContrast",
+            params.EnumParam,
+            choices=["as in the tomogram", "as in the model"],
+            default=0,
+            expertLevel=LEVEL_ADVANCED,
+            label="Contrast of the result",
+            help="*As in the tomogram* lets the result take the tomogram's place everywhere. *As "
+            "in the model* gives the sign of density of the grand models, for programs that want "
+            "it.",
+        )
+        self._addContrast(group)
+        self._addMachine(form)
+        self._addGpu(form)
+        self._addStreaming(form)
+        self._addParallel(form)
+
+    def engineOptions(self, tomogram: Any) -> Dict[str, Any]:
+        return {
+            "model": self.inputModel.get().getFileName(),
+            "strength": self.strength.get(),
+            "contrast": self.getEnumText("contrast"),
+            "output_contrast": ("as-input", "as-model")[self.outputContrast.get()],
+            "voxel_size": tomogram.getSamplingRate(),
+            **self.machineOptions(),
+        }
+
+    def halfMaps(self, tomogram: Any) -> List[str]:
+        return convert.half_paths(tomogram) if self.denoiseHalves.get() else []
+
+    def keepResults(self, tomogram: Any, folder: str) -> None:
+        """Keep the engine's figures of the tomogram for the summary."""
+        record = os.path.join(folder, "denoise.jsonl")
+        if os.path.exists(record):
+            os.replace(record, self._figuresPath(convert.ts_id(tomogram)))
+
+    def _figuresPath(self, ts_id: str) -> str:
+        return str(self._getExtraPath(f"{convert.safe_name(ts_id)}.jsonl"))
+
+    def _warnings(self) -> List[str]:
+        model, tomograms = self.inputModel.get(), self.inputTomograms.get()
+        warnings = super()._warnings() + self.modelWarnings(model, [tomograms])
+        if self.denoiseHalves.get() and tomograms is not None and not tomograms.hasOddEven():
+            warnings.append("The half maps shall be denoised, but the tomograms have none.")
+        return warnings + self.contrastWarnings(model)
+
+    def _summary(self) -> List[str]:
+        summary = super()._summary()
+        summary.append(f"Strength {self.strength.get():g}, with {self.inputModel.get()}.")
+        correlations = self._correlations()
+        if correlations:
+            mean = sum(correlations) / len(correlations)
+            summary.append(
+                f"Correlation of tomogram and network output: {mean:.2f} on average, "
+                f"{min(correlations):.2f} to {max(correlations):.2f}."
+            )
+        return summary
+
+    def _correlations(self) -> List[float]:
+        """Of every tomogram that is done: its first line in the record is the tomogram itself."""
+        found = []
+        for ts_id in sorted(self.registeredTsIds()):
+            try:
+                with open(self._figuresPath(ts_id), encoding="utf-8") as stream:
+                    found.append(json.loads(stream.readline())["results"]["correlation"])
+            except (OSError, ValueError, KeyError):
+                continue
+        return [value for value in found if value is not None]
+
+    def _methods(self) -> List[str]:
+        model = self.inputModel.get()
+        if not self.doneCount() or model is None:
+            return []
+        return [
+            f"{self.doneCount()} tomograms were denoised with DUAL [Zeng2024DUAL] (strength "
+            f"{self.strength.get():g}), with a model trained without labels or half maps for "
+            f"{model.getIterations()} iterations at {model.getVoxelSize():.2f} A per voxel."
+        ]

@@ -1,0 +1,291 @@
+"""The protocols, launched for real on the CPU with tiny volumes and a network of two iterations."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence
+from unittest import mock
+
+from pyworkflow.protocol.constants import MODE_RESUME
+from pyworkflow.tests import setupTestProject
+from tomo.objects import TomoAcquisition
+from tomo.tests.test_base_centralized_layer import TestBaseCentralizedLayer
+
+from dual_core.card import read_card
+from dual_core.errors import DualError
+from dual_scipion import engine
+from dual_scipion.protocols import ProtDualDenoise, ProtDualImportModel, ProtDualTrain
+from dual_scipion.protocols.train_form import MODE_CONTINUE, TASKS
+from dual_scipion.tests import support
+
+ORIGIN = (-100.0, -50.0, 20.0)
+PATIENCE_S = 300.0
+
+
+class DualTest(TestBaseCentralizedLayer):
+    """A project, a folder for data outside of it, one tiny model for all tests of a class."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        setupTestProject(cls)
+        cls.folder = Path(tempfile.mkdtemp(prefix="dual"))
+        cls.inputs = support.Inputs(cls.proj)
+        cls.modelFile = support.tiny_model()
+        cls.model = cls.inputs.model(cls.modelFile)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        shutil.rmtree(str(cls.folder), ignore_errors=True)
+
+    def tomogram(self, name: str, **options: Any) -> Any:
+        """A tomogram of a file of its own; ``shape``, ``dtype`` and ``seed`` are the file's."""
+        kind = {key: options.pop(key) for key in ("shape", "dtype", "seed") if key in options}
+        return support.tomogram(
+            support.write_tomogram(self.folder / f"{name}.mrc", **kind), f"TS_{name}", **options
+        )
+
+    def denoise(self, tomograms: Any, **values: Any) -> Any:
+        """A protocol that denoises an input set; small tiles, since padding takes all the time."""
+        given: Dict[str, Any] = {"useGpu": False, "numberOfThreads": 1, "binThreads": 1}
+        given.update({"tile": 32, "halo": 4, **values})
+        protocol = self.newProtocol(ProtDualDenoise, **given)
+        protocol.inputTomograms.set(tomograms)
+        protocol.inputTomograms.setExtended("Tomograms")
+        protocol.inputModel.set(self.model)
+        protocol.inputModel.setExtended("Model")
+        return protocol
+
+    def wait(self, what: Callable[[], bool], protocol: Any) -> None:
+        """Until something holds; fails when the protocol does or patience ends."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not what():
+            self.assertLess(time.monotonic(), deadline, "it takes too long")
+            if protocol.isFailed():
+                self.fail(Path(protocol.getStderrLog()).read_text(encoding="utf-8")[-3000:])
+            time.sleep(0.5)
+            self.proj._updateProtocol(protocol)
+
+    @staticmethod
+    def times(protocol: Any, names: Sequence[str]) -> List[int]:
+        """When the results of tomograms were written."""
+        return [os.stat(protocol._getExtraPath(f"TS_{n}.mrc")).st_mtime_ns for n in names]
+
+
+class TestDenoise(DualTest):
+    """Denoising: metadata, failures, Continue, streaming."""
+
+    def test_metadata_and_one_failure_then_continue(self) -> None:
+        halves = [support.write_tomogram(self.folder / f"h{i}.mrc", seed=i) for i in (1, 2)]
+        broken = self.tomogram("broken", origin=ORIGIN, halves=halves)
+        good = Path(broken.getFileName()).read_bytes()
+        Path(broken.getFileName()).write_bytes(good[:5000])
+        items = [
+            self.tomogram("a", origin=ORIGIN, dtype="int8", halves=halves),
+            self.tomogram("b", origin=ORIGIN, shape=(20, 34, 30), dtype="float16", halves=halves),
+            broken,
+        ]
+        protocol = self.denoise(self.inputs.tomograms(items), strength=0.8)
+        self.launchProtocol(protocol)
+        shapes = {"TS_a": [30, 34, 26], "TS_b": [30, 34, 20], "TS_broken": [30, 34, 26]}
+        self.check(protocol, 2, shapes)
+        self.assertEqual(protocol.FailedTomograms.getTSIds(), ["TS_broken"])
+        self.assertTrue(any("1 failed" in line for line in protocol.summary()))
+        log = Path(protocol.getStderrLog()).read_text(encoding="utf-8")
+        self.assertIn("Traceback", log)
+        self.assertIn(broken.getFileName(), log)
+
+        before = self.times(protocol, "ab")
+        Path(broken.getFileName()).write_bytes(good)
+        protocol.runMode.set(MODE_RESUME)
+        self.launchProtocol(protocol)
+        self.check(protocol, 3, shapes)
+        self.assertEqual(self.times(protocol, "ab"), before, "what is done is not done again")
+        self.assertEqual(protocol.FailedTomograms.getSize(), 0)
+        self.assertFalse(any("failed" in line for line in protocol.summary()))
+        self.assertTrue(any("3 tomograms were denoised" in line for line in protocol.methods()))
+        self.assertFalse(os.listdir(protocol._getExtraPath("work")), "work folders are removed")
+
+    def check(self, protocol: Any, size: int, shapes: Dict[str, List[int]]) -> None:
+        acquisition = TomoAcquisition(
+            angleMin=support.TILTS_DEG[0], angleMax=support.TILTS_DEG[1], step=2
+        )
+        self.checkTomograms(
+            protocol.Tomograms,
+            expectedSetSize=size,
+            expectedSRate=support.VOXEL_SIZE_A,
+            expectedDimensions=shapes,
+            expectedOriginShifts=list(ORIGIN),
+            isHeterogeneousSet=True,
+            testAcqObj=acquisition,
+            hasHalves=False,
+            checkHeaderApix=True,
+        )
+        for tomogram in protocol.Tomograms:
+            self.assertFalse(tomogram.hasHalfMaps(), "the halves of the raw one are not its own")
+
+    def test_halves_are_denoised_on_demand_without_acquisition(self) -> None:
+        halves = [support.write_tomogram(self.folder / f"o{i}.mrc", seed=i) for i in (1, 2)]
+        source = self.inputs.tomograms([self.tomogram("h", acquisition=False, halves=halves)])
+        protocol = self.denoise(source, denoiseHalves=True)
+        self.launchProtocol(protocol)
+        self.checkTomograms(
+            protocol.Tomograms,
+            expectedSetSize=1,
+            expectedSRate=support.VOXEL_SIZE_A,
+            expectedDimensions=[30, 34, 26],
+            hasOddEven=True,
+            hasHalves=True,
+        )
+        made = protocol.Tomograms.getFirstItem().getHalfMaps().split(",")
+        self.assertEqual(len({Path(path).read_bytes() for path in made}), 2)
+        self.assertFalse(set(made) & set(halves))
+
+    def test_all_broken_fails_with_the_first_reason(self) -> None:
+        broken = self.tomogram("bad")
+        os.remove(broken.getFileName())
+        protocol = self.denoise(self.inputs.tomograms([broken]))
+        with self.assertRaisesRegex(Exception, "failed"):
+            self.launchProtocol(protocol)
+        self.assertIn("No tomogram could be processed", protocol.getErrorMessage())
+        self.assertIn("does not exist", protocol.getErrorMessage())
+        self.assertEqual(protocol.FailedTomograms.getSize(), 1)
+
+    def test_open_set_is_followed_and_a_killed_run_goes_on(self) -> None:
+        source = self.inputs.tomograms([self.tomogram("s0")], is_open=True)
+        protocol = self.denoise(source, numberOfThreads=3, streamingSleepOnWait=1)
+        self.proj.launchProtocol(protocol, wait=False)
+        self.wait(lambda: protocol.doneCount() == 1, protocol)
+        self.proj.stopProtocol(protocol)
+        before = self.times(protocol, ["s0"])
+
+        self.inputs.append(source, self.tomogram("s1"), close=False)
+        protocol.runMode.set(MODE_RESUME)
+        self.proj.launchProtocol(protocol, wait=False)
+        self.wait(lambda: protocol.doneCount() == 2, protocol)
+        self.assertTrue(protocol.Tomograms.isStreamOpen())
+        self.inputs.append(source, self.tomogram("s2"), close=True)
+        self.wait(protocol.isFinished, protocol)
+        self.assertEqual(sorted(protocol.Tomograms.getTSIds()), ["TS_s0", "TS_s1", "TS_s2"])
+        self.assertEqual(protocol.Tomograms.getSize(), 3)
+        self.assertFalse(protocol.Tomograms.isStreamOpen())
+        self.assertEqual(self.times(protocol, ["s0"]), before, "what is done is not done again")
+
+    def test_what_the_form_checks(self) -> None:
+        item = self.tomogram("v")
+        is_open = self.denoise(self.inputs.tomograms([item], is_open=True))
+        self.assertTrue(any("still open" in error for error in is_open.validate()))
+        twice = self.denoise(self.inputs.tomograms([item, item]))
+        self.assertTrue(any("the same tsId" in error for error in twice.validate()))
+        fine = self.denoise(self.inputs.tomograms([item]))
+        self.assertEqual((fine.validate(), fine.warnings()), ([], []))
+        fine.strength.set(1.5)
+        self.assertTrue(any("from 0 to 1" in error for error in fine.validate()))
+        foreign = self.denoise(self.inputs.tomograms([item], voxel_size_A=13.0), denoiseHalves=True)
+        warnings = " ".join(foreign.warnings())
+        self.assertIn("13.00 A", warnings)
+        self.assertIn("have none", warnings)
+        near = self.denoise(self.inputs.tomograms([item], voxel_size_A=11.0))
+        self.assertEqual(near.warnings(), [])
+        gpus = self.denoise(self.inputs.tomograms([item]), useGpu=True, gpuList="0,1")
+        self.assertIn("Set Scipion threads to 3", " ".join(gpus.warnings()))
+
+
+class TestModels(DualTest):
+    """Training and importing."""
+
+    def train(self, **values: Any) -> Any:
+        given: Dict[str, Any] = {"useGpu": False, "numberOfThreads": 1, "iterations": 2}
+        given.update({"patchSize": 24, "batchSize": 1, **values})
+        return self.newProtocol(ProtDualTrain, **given)
+
+    def domains(self, protocol: Any) -> Any:
+        noisy = self.inputs.tomograms([self.tomogram("t0"), self.tomogram("t1")])
+        path = support.write_volume(self.folder / "grand.mrc", support.density())
+        clean = self.inputs.tomograms([support.tomogram(path, "G", acquisition=False)])
+        for pointer, source in ((protocol.inputTomograms, noisy), (protocol.inputClean, clean)):
+            pointer.set(source)
+            pointer.setExtended("Tomograms")
+        return protocol
+
+    def test_train_then_train_further(self) -> None:
+        protocol = self.domains(self.train(tsIds="TS_t1", preset=0))
+        self.assertEqual((protocol.validate(), protocol.warnings()), ([], []))
+        self.launchProtocol(protocol)
+        model = protocol.Model
+        self.assertEqual(
+            str(model), "DualModel (10.00 A/px, 2 iterations, t1, -60..50)", protocol.summary()
+        )
+        self.assertTrue(os.path.exists(model.getFileName()))
+        self.assertFalse(os.path.isabs(model.getFileName()), "the project may move")
+        self.assertTrue(any("2 iterations on 1 tomograms" in one for one in protocol.methods()))
+
+        further = self.train(trainingMode=MODE_CONTINUE, moreIterations=1)
+        further.inputModel.set(protocol)
+        further.inputModel.setExtended("Model")
+        self.assertEqual(further.validate(), [])
+        self.launchProtocol(further)
+        self.assertEqual(further.Model.getIterations(), 3)
+        self.assertEqual(protocol.Model.getCard().iterations, 2, "the first model stays")
+
+    def test_interrupted_training_goes_on_from_its_checkpoint(self) -> None:
+        protocol = self.domains(self.train())
+        self.saveProtocol(protocol)
+        protocol.makePathsAndClean()
+        calls: List[Dict[str, Any]] = []
+
+        def run(command: str, options: Dict[str, Any], *_: Any) -> None:
+            calls.append(options)
+            os.makedirs(protocol.runFolder("checkpoint"))
+            Path(protocol.runFolder("history.jsonl")).touch()
+
+        with mock.patch.object(protocol, "runEngine", run):
+            protocol.trainStep()
+            with self.assertRaises(FileExistsError):
+                protocol.trainStep()
+        self.assertEqual([options["resume"] for options in calls], [False, True])
+        self.assertTrue(os.path.exists(protocol.runFolder("history.jsonl")))
+
+    def test_what_the_form_checks(self) -> None:
+        protocol = self.domains(self.train(tsIds="TS_t1 nobody", task=TASKS.index("missing-wedge")))
+        self.assertIn("no tomogram nobody", " ".join(protocol.validate()))
+        protocol.tsIds.set("")
+        self.assertEqual(protocol.validate(), [])
+        options = protocol.engineOptions()
+        self.assertEqual(options["task"], "missing-wedge")
+        self.assertNotIn("clean", options)
+        protocol.inputClean.set(None)
+        self.assertEqual(protocol.validate(), [])
+        self.assertEqual(tuple(options["tilt_range"]), support.TILTS_DEG)
+        protocol.tiltMin.set(30)
+        self.assertIn("tilt range", " ".join(protocol.validate()))
+        imported = self.train(trainingMode=MODE_CONTINUE)
+        imported.inputModel.set(self.model)
+        imported.inputModel.setExtended("Model")
+        self.assertIn("checkpoint", " ".join(imported.validate()))
+
+    def test_three_fields_are_enough(self) -> None:
+        protocol = self.domains(self.newProtocol(ProtDualTrain, preset=0, useGpu=False))
+        options = {k: v for k, v in protocol.engineOptions().items() if v is not None}
+        self.assertEqual(protocol.validate(), [])
+        engine.write_options(str(self.folder / "train.json"), options)
+        self.assertEqual(options["preset"], "quick")
+        self.assertEqual(len(options["noisy"]), 2)
+
+    def test_import_copies_the_file_into_the_project(self) -> None:
+        protocol = self.newProtocol(ProtDualImportModel, modelFile=self.modelFile)
+        self.assertEqual(protocol.validate(), [])
+        self.launchProtocol(protocol)
+        self.assertTrue(protocol.Model.getFileName().startswith("Runs/"))
+        self.assertEqual(
+            read_card(protocol.Model.getFileName()), read_card(self.modelFile)
+        )
+        self.assertIn("10.00 A", " ".join(protocol.summary()))
+        other = support.write_tomogram(self.folder / "no_model.mrc")
+        wrong = self.newProtocol(ProtDualImportModel, modelFile=other)
+        self.assertIn("not a DUAL model", " ".join(wrong.validate()))
+        with self.assertRaises(DualError):
+            read_card(other)
