@@ -54,6 +54,8 @@ TEST = [
     "types-PyYAML",
     # "python -m scipion tests ..." is how Scipion runs a plugin's tests: ours try it for real.
     "scipion-app>=3.4.0",
+    # Picks must suit the extraction of another plugin: its checks and its writer are called.
+    "scipion-em-emantomo>=3.4.3",
 ]
 
 setup(

@@ -47,7 +47,8 @@ class TestOnTomograms(test_simulation_protocols.SimulationTest):
         protocol = self.run_on(self.prepared(ProtDualCompensateWedge), [self.halved("w")])
         options = self.options(protocol, "TS_w")
         self.assertEqual(tuple(options["tilt_range"]), support.TILTS_DEG)
-        raw, filled = test_simulation_protocols.read(str(self.folder / "w.mrc")), test_simulation_protocols.read(protocol._getExtraPath("TS_w.mrc"))
+        raw = test_simulation_protocols.read(str(self.folder / "w.mrc"))
+        filled = test_simulation_protocols.read(protocol._getExtraPath("TS_w.mrc"))
         difference = np.abs(np.fft.fftn(filled - raw)[:, 0, :])
         angle = np.degrees(
             np.arctan2(np.fft.fftfreq(26)[:, None], np.fft.fftfreq(30)[None, :] + 1e-9)
