@@ -7,12 +7,14 @@ before any test module.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -40,6 +42,17 @@ _HOME = Path(tempfile.mkdtemp(prefix="dual-tests-scipion-"))
 atexit.register(shutil.rmtree, str(_HOME), ignore_errors=True)
 # Plain assignment: a Scipion of the user's must be neither used nor written to.
 os.environ.update(scipion_variables(_HOME))
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command sets levels and handlers for the whole process; the next test must not see it."""
+    root, ours = logging.getLogger(), logging.getLogger("dual_core")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_tiles_are_one_pass_over_the_whole_volume(tmp_path, model, small_tiles):
     assert expected.std() > 0.3
     for halo, tolerance in ((radius, 1e-5), (None, 2e-3)):
         report = simulate(source, tmp_path / "s.mrc", model, halo=halo)
-        assert report.tiles > 2
+        assert report.tiles > 1
         difference = abs(read(tmp_path / "s.mrc") - expected)
         assert difference.max() < tolerance * expected.std()
     # Without context it would show.
