@@ -11,15 +11,16 @@ import logging
 from dataclasses import asdict
 from typing import Any, Dict
 
+from dual_core.cli.batch_options import (
+    add_machine_arguments,
+    add_tomogram_arguments,
+    for_record,
+    tell_failures,
+)
 from dual_core.cli.common import (
-    add_device_argument,
-    add_precision_argument,
     dump_options,
     fraction,
-    non_negative_int,
     output_folder,
-    positive_float,
-    positive_int,
     progress_bar,
 )
 
@@ -66,35 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="input",
         help="intensities of the result: the tomogram's or those of the clean domain",
     )
-    tomogram = parser.add_argument_group("tomogram")
-    tomogram.add_argument(
-        "--contrast",
-        choices=("auto", "dark", "bright"),
-        default="auto",
-        help="whether density is dark or bright in the tomograms; auto finds out and says so",
-    )
-    tomogram.add_argument(
-        "--voxel-size",
-        dest="voxel_size",
-        type=positive_float,
-        metavar="A",
-        help="voxel size in angstrom, instead of that in the headers",
-    )
-    machine = parser.add_argument_group("machine")
-    add_device_argument(machine)
-    add_precision_argument(machine)
-    machine.add_argument(
-        "--tile",
-        type=positive_int,
-        metavar="N",
-        help="longest side of a tile in voxels, halo included (default: what suits the device)",
-    )
-    machine.add_argument(
-        "--halo",
-        type=non_negative_int,
-        metavar="N",
-        help="context around the core of a tile in voxels (default: chosen with the tile)",
-    )
+    add_tomogram_arguments(parser)
+    add_machine_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -132,15 +106,11 @@ def run(args: argparse.Namespace) -> int:
             report = denoise_tomogram(
                 job.source, job.output, model.card, runner, options, progress
             )
-        return {
-            name: None if value != value else value for name, value in asdict(report).items()
-        }
+        return for_record(asdict(report))
 
     with output_folder(args.output) as output:
         record = BatchRecord(output / "denoise.jsonl", settings)
         dump_options(args, output / "denoise.yaml")
         summary = run_jobs(jobs, work, record, args.resume)
-    if summary.failed and len(jobs) > 1:
-        names = ", ".join(str(path) for path in summary.failed)
-        logger.error("%d of %d tomograms failed: %s", len(summary.failed), len(jobs), names)
+    tell_failures(summary, len(jobs))
     return summary.status

@@ -11,6 +11,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Sequence
 
+from dual_core.cli.batch_options import (
+    add_tomogram_arguments,
+    tell_failures,
+)
 from dual_core.cli.common import (
     dump_options,
     output_folder,
@@ -93,20 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="mean",
         help="what is taken to be outside the tomogram: its mean, or its mirror image",
     )
-    tomogram = parser.add_argument_group("tomogram")
-    tomogram.add_argument(
-        "--contrast",
-        choices=("auto", "dark", "bright"),
-        default="auto",
-        help="whether density is dark or bright in the tomograms; auto finds out and says so",
-    )
-    tomogram.add_argument(
-        "--voxel-size",
-        dest="voxel_size",
-        type=positive_float,
-        metavar="A",
-        help="voxel size in angstrom, instead of that in the headers",
-    )
+    add_tomogram_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -166,9 +157,7 @@ def run(args: argparse.Namespace) -> int:
         record = BatchRecord(output / "pick.jsonl", settings)
         dump_options(args, output / "pick.yaml")
         summary = run_jobs(jobs, work, record, args.resume)
-    if summary.failed and len(jobs) > 1:
-        names = ", ".join(str(path) for path in summary.failed)
-        logger.error("%d of %d tomograms failed: %s", len(summary.failed), len(jobs), names)
+    tell_failures(summary, len(jobs))
     return summary.status
 
 

@@ -14,6 +14,7 @@ import logging
 from dataclasses import asdict
 from typing import Any, Dict, List
 
+from dual_core.cli.batch_options import tell_failures
 from dual_core.cli.common import (
     add_device_argument,
     add_precision_argument,
@@ -214,9 +215,5 @@ def run(args: argparse.Namespace) -> int:
         there = [job for job in copies if record.is_finished(job)]
         if there:
             update_table(output, [row(job) for job in there])
-    if summary.failed and len(args.grand_models) > 1:
-        names = ", ".join(str(path) for path in summary.failed)
-        logger.error(
-            "%d of %d grand models failed: %s", len(summary.failed), len(args.grand_models), names
-        )
+    tell_failures(summary, len(args.grand_models), "grand models")
     return summary.status

@@ -11,11 +11,15 @@ import argparse
 import logging
 from typing import Any, Dict
 
+from dual_core.cli.batch_options import (
+    add_tomogram_arguments,
+    for_record,
+    tell_failures,
+)
 from dual_core.cli.common import (
     dump_options,
     non_negative_int,
     output_folder,
-    positive_float,
     progress_bar,
 )
 from dual_core.cli.simulate import add_machine_arguments
@@ -80,20 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="for to-noisy: same seed, same result",
     )
-    tomogram = parser.add_argument_group("tomogram")
-    tomogram.add_argument(
-        "--contrast",
-        choices=("auto", "dark", "bright"),
-        default="auto",
-        help="whether density is dark or bright in the tomograms; auto finds out and says so",
-    )
-    tomogram.add_argument(
-        "--voxel-size",
-        dest="voxel_size",
-        type=positive_float,
-        metavar="A",
-        help="voxel size in angstrom, instead of that in the headers",
-    )
+    add_tomogram_arguments(parser)
     add_machine_arguments(parser)
 
 
@@ -156,13 +147,11 @@ def run(args: argparse.Namespace) -> int:
                 args.noise_from or "",
                 progress,
             )
-        return {name: None if value != value else value for name, value in results.items()}
+        return for_record(results)
 
     with output_folder(args.output) as output:
         record = BatchRecord(output / "translate.jsonl", settings)
         dump_options(args, output / "translate.yaml")
         summary = run_jobs(jobs, work, record, args.resume)
-    if summary.failed and len(jobs) > 1:
-        names = ", ".join(str(path) for path in summary.failed)
-        logger.error("%d of %d tomograms failed: %s", len(summary.failed), len(jobs), names)
+    tell_failures(summary, len(jobs))
     return summary.status

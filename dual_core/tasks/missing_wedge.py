@@ -40,7 +40,14 @@ from dual_core.tasks.runner import NetworkRunner
 from dual_core.tasks.tilt_range import resolve_tilt_range
 from dual_core.tasks.wedge_gain import GainCurve, fit_gain
 from dual_core.tasks.wedge_merge import SOFT_EDGE_DEG, merge_slabs, wedge_weight
-from dual_core.volumes import Volume, VolumeWriter, open_volume, volume_statistics
+from dual_core.volume_views import ExchangedVolume
+from dual_core.volumes import (
+    Volume,
+    VolumeWriter,
+    iterate_slabs,
+    open_volume,
+    volume_statistics,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +56,6 @@ Range = Tuple[float, float]
 
 TASK = "missing-wedge"
 AMPLITUDES = ("auto", "shells", "single", "model")
-TURN_VOXELS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -199,13 +205,11 @@ def compensate_tomogram(
 def write_turned(
     volume: Volume, path: Path, origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0)
 ) -> None:
-    """Write a volume with y and x exchanged, a few sections at a time."""
-    depth, rows, columns = volume.shape
-    at_once = max(1, TURN_VOXELS // (rows * columns))
-    with VolumeWriter(path, (depth, columns, rows), volume.voxel_size_A, origin_A) as writer:
-        for z in range(0, depth, at_once):
-            block = volume.read((z, 0, 0), (min(at_once, depth - z), rows, columns))
-            writer.write((z, 0, 0), block.swapaxes(1, 2))
+    """Write a volume with y and x exchanged, slab by slab."""
+    turned = ExchangedVolume(volume, (1, 2))
+    with VolumeWriter(path, turned.shape, volume.voxel_size_A, origin_A) as writer:
+        for start, size in iterate_slabs(turned.shape):
+            writer.write(start, turned.read(start, size))
 
 
 def _denoised(

@@ -1,0 +1,69 @@
+"""What the commands share that treat tomograms one by one: options, and how such a batch ends."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import TYPE_CHECKING, Any, Dict, Mapping
+
+from dual_core.cli.common import (
+    add_device_argument,
+    add_precision_argument,
+    non_negative_int,
+    positive_float,
+    positive_int,
+)
+
+if TYPE_CHECKING:
+    from dual_core.tasks.batch import BatchSummary
+
+logger = logging.getLogger(__name__)
+
+
+def add_tomogram_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--contrast`` and ``--voxel-size``, in a help group of their own."""
+    tomogram = parser.add_argument_group("tomogram")
+    tomogram.add_argument(
+        "--contrast",
+        choices=("auto", "dark", "bright"),
+        default="auto",
+        help="whether density is dark or bright in the tomograms; auto finds out and says so",
+    )
+    tomogram.add_argument(
+        "--voxel-size",
+        dest="voxel_size",
+        type=positive_float,
+        metavar="A",
+        help="voxel size in angstrom, instead of that in the headers",
+    )
+
+
+def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a network at work on tiles, in a help group of their own."""
+    machine = parser.add_argument_group("machine")
+    add_device_argument(machine)
+    add_precision_argument(machine)
+    machine.add_argument(
+        "--tile",
+        type=positive_int,
+        metavar="N",
+        help="longest side of a tile in voxels, halo included (default: what suits the device)",
+    )
+    machine.add_argument(
+        "--halo",
+        type=non_negative_int,
+        metavar="N",
+        help="context around the core of a tile in voxels (default: chosen with the tile)",
+    )
+
+
+def for_record(values: Mapping[str, Any]) -> Dict[str, Any]:
+    """The values with None for NaN, which JSON does not know."""
+    return {name: None if value != value else value for name, value in values.items()}
+
+
+def tell_failures(summary: BatchSummary, count: int, what: str = "tomograms") -> None:
+    """Name what failed once more at the end, where there was more than one of `what`."""
+    if summary.failed and count > 1:
+        names = ", ".join(str(path) for path in summary.failed)
+        logger.error("%d of %d %s failed: %s", len(summary.failed), count, what, names)
