@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dual_core.devices import fast_bfloat16
-from dual_core.tiling import plan_for_side, run_tiled
+from dual_core.tile_stream import run_tiled
+from dual_core.tiling import plan_for_side
 
 CLASSES = ("background", "membrane", "large complexes", "small complexes", "gold")
 # Values of shrec_like/class_*.mrc, split by molecular weight: 540 kDa and more (TRiC, 26S

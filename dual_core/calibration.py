@@ -18,28 +18,26 @@ from typing import List, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d
 
 from .patches import StandardisedVolume
+from .tapered_power import FLOOR, half_grid_frequency, smoothed, taper, unsmeared
 from .volumes import Triple
 
 logger = logging.getLogger(__name__)
 
 SIDE = 64  # of the blocks that spectra are taken from, in voxels
 BLOCKS = 80  # of each domain
+MARGIN = 16  # voxels about a simulated block, in which its filter fades out
 BAND_EDGES = (0.02, 0.03, 0.04, 0.055, 0.07, 0.085, 0.1, 0.12, 0.15, 0.2, 0.3)  # cycles per voxel
 TRIM = 0.25  # of the blocks at each end; gold is in few blocks and would outweigh all else
 MOST_SIGNAL = 0.9  # of the power in a band; there is always some noise
 SIGNIFICANT = 2.5  # standard errors below which a cumulant of the tomograms is not believed
 REVERSED = 6.0  # standard errors below which a negative third cumulant is not believed
 HIDDEN = 0.5  # of the upper limit, taken for the transfer where no band shows structure
-FLOOR = 1e-6
 WEDGE_BAND = (0.08, 0.35)  # distance from the tilt axis where the wedge is looked for
 WEDGE_POWER = 0.4  # of the power near x below which a direction counts as not measured
 ANGLE_STEP_DEG = 3.0
-EDGE = 1.5  # coefficients about the wedge's edge that are not believed
-AWAY = 0.95  # share of a coefficient's neighbours on its side of the edge for it to be believed
-KNOWN = 0.05  # share of believed neighbours from which a coefficient is filled in
 ANGLE_BINS = 60
 
 
@@ -75,15 +73,15 @@ def fit_linear_model(
     side -= side % 2
     noisy_spectra = _block_spectra(noisy, side, generator)
     clean_spectra = _block_spectra(clean, side, generator)
-    frequency = _frequency(side)
-    noisy_power = _smooth_power(noisy_spectra)
-    clean_power = _smooth_power(clean_spectra)
+    frequency = half_grid_frequency(side)
+    noisy_power = _mean_power(noisy_spectra)
+    clean_power = _mean_power(clean_spectra)
     # Weighted back-projection gives structure one transfer in all measured directions, while the
     # ramp filter makes the noise grow with the distance from the tilt axis. So H is isotropic but
     # for the missing wedge, and all other anisotropy of the power is the noise's.
     measured = measured_directions(noisy_power, side)
     voxels = min(sum(np.prod(entry.volume.shape) for entry in domain) for domain in (noisy, clean))
-    noisy_power = _sharpened(noisy_power, measured)
+    noisy_power = unsmeared(noisy_power, measured, side + 2 * MARGIN)
     independent = float(voxels) / (side / 2) ** 3  # blocks; those of a small domain overlap
     centres = np.array([(low + high) / 2 for low, high in zip(BAND_EDGES, BAND_EDGES[1:])])
     found = []
@@ -109,7 +107,7 @@ def _block_spectra(
     volumes: Sequence[StandardisedVolume], side: int, generator: np.random.Generator
 ) -> List[np.ndarray]:
     """Orthonormal spectra of random blocks, tapered so that their faces do not count."""
-    window = _window(side)
+    window = taper(side)
     sizes = np.array([float(np.prod(entry.volume.shape)) for entry in volumes])
     spectra = []
     for _ in range(BLOCKS):
@@ -121,25 +119,8 @@ def _block_spectra(
     return spectra
 
 
-def _window(side: int) -> np.ndarray:
-    """A taper with a mean square of 1."""
-    taper = np.sin(np.pi * (np.arange(side) + 0.5) / side).astype(np.float32)
-    window = taper[:, None, None] * taper[None, :, None] * taper[None, None, :]
-    return window / np.sqrt(np.mean(window**2))
-
-
-def _frequency(side: int) -> np.ndarray:
-    axis = np.fft.fftfreq(side)
-    half = np.fft.rfftfreq(side)
-    return np.sqrt(
-        axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half[None, None, :] ** 2
-    )
-
-
-def _smooth_power(spectra: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean power, smoothed over the next coefficients."""
-    power = np.mean([np.abs(spectrum) ** 2 for spectrum in spectra], axis=0)
-    return np.maximum(gaussian_filter(power, 0.8, mode=("wrap", "wrap", "nearest")), FLOOR)
+def _mean_power(spectra: Sequence[np.ndarray]) -> np.ndarray:
+    return smoothed(np.mean([np.abs(spectrum) ** 2 for spectrum in spectra], axis=0))
 
 
 def measured_directions(power: np.ndarray, side: int) -> np.ndarray:
@@ -174,28 +155,6 @@ def measured_directions(power: np.ndarray, side: int) -> np.ndarray:
     share = gaussian_filter1d(present.astype(float), 0.5, mode="wrap")
     # Near the tilt axis every direction is within one voxel of a measured one.
     return np.where(distance < 1.0 / side, 1.0, share[bins])
-
-
-def _sharpened(power: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """The power with the missing wedge's edge as sharp as `measured` has it.
-
-    The taper and the smoothing carry power across the edge, where it changes by a factor of
-    hundreds. So either side is taken from coefficients that are away from the edge.
-    """
-    mode = ("wrap", "wrap", "reflect")
-    # Relative to the shell's mean, so that the fall of the spectrum is not carried along.
-    shell = np.rint(_frequency(len(power)) * len(power)).astype(np.intp)
-    reference = _group_mean(power, shell)
-    relative = np.log(power / reference)
-    sides = []
-    for share in (measured, 1.0 - measured):
-        away = gaussian_filter(share, EDGE, mode=mode) > AWAY
-        weight = gaussian_filter(away.astype(float), EDGE, mode=mode)
-        known = weight > KNOWN
-        mean = gaussian_filter(np.where(away, relative, 0.0), EDGE, mode=mode)
-        filled = reference * np.exp(mean / np.where(known, weight, 1.0))
-        sides.append(np.where(away | ~known, power, filled))
-    return measured * sides[0] + (1.0 - measured) * sides[1]
 
 
 def _group_mean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -267,7 +226,7 @@ def _cumulants(
     third, fourth = [], []
     band = band.astype(np.float32)
     # Under a taper even Gaussian noise has a fourth moment above three squares of the second.
-    flatness = float(np.mean(_window(len(band)) ** 4))
+    flatness = float(np.mean(taper(len(band)) ** 4))
     for spectrum in spectra:
         values = scipy.fft.irfftn(spectrum * band, norm="ortho")
         squares = values * values

@@ -6,13 +6,11 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
-from scipy.interpolate import RegularGridInterpolator
 
-from .calibration import LinearModel
+from .calibration import MARGIN, LinearModel
 from .patches import PatchSource
-from .volumes import Triple
+from .tapered_power import on_grid
 
-MARGIN = 16  # voxels that a block is mirrored by before it is filtered
 POOL = 16  # simulated blocks at hand
 
 
@@ -47,7 +45,9 @@ class LinearSimulator:
         self._source = blocks
         self._patch = patch
         self._flips = tuple(flips)
-        self._filters = _filters_for(model, (blocks.side + 2 * MARGIN,) * 3)
+        field = (blocks.side + 2 * MARGIN,) * 3
+        self._transfer = on_grid(model.transfer, field)
+        self._amplitude = on_grid(model.noise_amplitude, field)
         self.pool: List[SimulatedBatch] = []
         self.drawn = 0
 
@@ -94,10 +94,10 @@ class LinearSimulator:
     def simulate(self, generator: np.random.Generator) -> SimulatedBatch:
         """A block of the clean domain, its tomogram and its noise, ``(side, side, side)``."""
         density = self._source.draw(1, generator)[0, 0]
-        transfer, amplitude = self._filters
         padded = np.pad(density, MARGIN, mode="reflect")
         noise = generator.standard_normal(padded.shape, dtype=np.float32)
-        spectrum = scipy.fft.rfftn(padded) * transfer + scipy.fft.rfftn(noise) * amplitude
+        spectrum = scipy.fft.rfftn(padded) * self._transfer
+        spectrum += scipy.fft.rfftn(noise) * self._amplitude
         tomogram = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
         inside = (slice(MARGIN, -MARGIN),) * 3
         return SimulatedBatch(tomogram[inside].copy(), density, noise[inside].copy())
@@ -122,22 +122,3 @@ class LinearSimulator:
             if generator.random() < 0.5:
                 block = SimulatedBatch(*(np.flip(part, axes) for part in block))
         return block
-
-
-def _filters_for(model: LinearModel, shape: Triple) -> Tuple[np.ndarray, np.ndarray]:
-    """Transfer and noise amplitude interpolated to the real FFT grid of a shape."""
-    side = model.transfer.shape[0]
-    axis = np.append(np.sort(np.fft.fftfreq(side)), 0.5)
-    half = np.fft.rfftfreq(side)
-    wanted = np.meshgrid(
-        np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), np.fft.rfftfreq(shape[2]),
-        indexing="ij", sparse=False,
-    )
-    points = np.stack([grid.ravel() for grid in wanted], axis=1)
-    filters = []
-    for values in (model.transfer, model.noise_amplitude):
-        centred = np.fft.fftshift(values, axes=(0, 1))
-        closed = np.pad(centred, ((0, 1), (0, 1), (0, 0)), mode="wrap")
-        interpolate = RegularGridInterpolator((axis, axis, half), closed)
-        filters.append(interpolate(points).reshape(wanted[0].shape).astype(np.float32))
-    return filters[0], filters[1]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dual_core import calibration
 from dual_core.calibration import LinearModel, fit_linear_model, measured_directions
 from dual_core.geometry import frequency_radius, wedge_mask
 from dual_core.linear_simulator import LinearSimulator
@@ -138,25 +137,3 @@ def test_draws_are_reproducible_and_restored_exactly(simulator: LinearSimulator)
         np.testing.assert_array_equal(expected, found)
     assert first.tomogram.shape == (3, 1, 16, 16, 16)
     assert not np.array_equal(first.tomogram, following.tomogram)
-
-
-def test_power_is_sharp_at_the_edge_of_the_wedge():
-    """What the taper smears across the edge of the wedge is taken back."""
-    side = 64
-    random = np.random.default_rng(0)
-    mask = wedge_mask((side,) * 3, (-60.0, 60.0))
-    half = side // 2 + 1
-    blocks = []
-    for _ in range(24):
-        noise = random.standard_normal((side,) * 3)
-        whole = np.fft.ifftn(np.fft.fftn(noise) * np.where(mask, 1.0, 0.05)).real
-        blocks.append(np.fft.rfftn(whole * calibration._window(side), norm="ortho"))
-    smeared = calibration._smooth_power(blocks)
-    sharp = calibration._sharpened(smeared, mask[..., :half].astype(float))
-    frequency = calibration._frequency(side)
-    # One to six degrees inside the edge, where the wedge is wide enough to have an inside.
-    edge = wedge_mask((side,) * 3, (-66.0, 66.0)) & ~wedge_mask((side,) * 3, (-61.0, 61.0))
-    shoulder = edge[..., :half] & (frequency > 0.25) & (frequency < 0.45)
-    assert sharp[shoulder].mean() < 0.7 * smeared[shoulder].mean()
-    inside = mask[..., :half] & (frequency > 0.1) & (frequency < 0.45)
-    assert abs(sharp[inside].mean() - 1.0) < 0.1

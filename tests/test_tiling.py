@@ -5,15 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from dual_core.tiling import (
+from dual_core.tile_stream import (
     mirrored_indices,
-    plan_axis,
-    plan_for_side,
-    plan_tiles,
     read_mirrored,
+    read_with_zeros,
     run_tiled,
     stream_tiled,
 )
+from dual_core.tiling import plan_axis, plan_for_side, plan_tiles
 
 SHAPES = [(19, 37, 23), (1, 30, 17), (1, 1, 1), (2, 3, 40), (16, 16, 16), (5, 7, 64)]
 
@@ -51,6 +50,23 @@ def test_axis_plan(length, core, halo, multiple):
         assert t.input_start % multiple == 0 and t.input_size % multiple == 0
         assert t.core_offset >= halo
         assert t.input_size - t.core_offset - t.core_size >= halo
+
+
+@pytest.mark.parametrize("length", [1, 5, 16, 23, 100])
+@pytest.mark.parametrize("core", [1, 8, 200])
+@pytest.mark.parametrize("halo", [0, 5, 16])
+def test_axis_plan_that_stays_inside(length, core, halo):
+    tiles = plan_axis(length, core, halo, 8, inside=True)
+    written = [i for t in tiles for i in range(t.core_start, t.core_start + t.core_size)]
+    assert written == list(range(length))
+    assert len({t.input_size for t in tiles}) == 1
+    for t in tiles:
+        stop = t.input_start + t.input_size
+        assert t.input_start % 8 == 0 and t.input_size % 8 == 0
+        assert t.input_start >= 0 and stop < length + 8
+        # The whole halo, or up to the face.
+        assert t.core_offset >= min(halo, t.core_start)
+        assert stop - t.core_start - t.core_size >= min(halo, length - t.core_start - t.core_size)
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 0, 1), (5, 0, 0, 1), (5, 1, -1, 1), (5, 1, 1, 0)])
@@ -106,6 +122,15 @@ def test_reading_outside_mirrors(shape):
     # A region wholly outside is mirrored too.
     far = read_mirrored(reader(volume), shape, (-9, -4, -11), (2, 2, 2))
     np.testing.assert_array_equal(far, block[:2, :2, :2])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reading_outside_can_give_zeros(shape):
+    volume = np.random.default_rng(0).normal(size=shape)
+    block = read_with_zeros(reader(volume), shape, (-9, -4, -11), tuple(n + 20 for n in shape))
+    np.testing.assert_array_equal(block, np.pad(volume, ((9, 11), (4, 16), (11, 9))))
+    part = read_with_zeros(reader(volume), shape, (0, 0, 0), (1, 1, 1))
+    np.testing.assert_array_equal(part, volume[:1, :1, :1])
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -18,7 +18,7 @@ from dual_core.errors import DualError
 from dual_core.tasks.denoise import make_runner
 from dual_core.tasks.given_volume import contrast_of, on_the_grid_of
 from dual_core.tasks.runner import NetworkRunner, is_out_of_memory
-from dual_core.tiling import run_tiled
+from dual_core.tile_stream import run_tiled
 from dual_core.volumes import Triple, open_volume, volume_statistics
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from dual_core.tasks.given_volume import (
 )
 from dual_core.tasks.runner import NetworkRunner, is_out_of_memory
 from dual_core.tasks.strength import LeastSquares, write_blend
-from dual_core.tiling import stream_tiled
+from dual_core.tile_stream import stream_tiled
 from dual_core.volumes import (
     ReadableVolume,
     VolumeWriter,
@@ -102,8 +102,11 @@ def make_runner(
     halo: Optional[int] = None,
 ) -> NetworkRunner:
     """The denoiser of a `DualModel`, ready to run; see `NetworkRunner`."""
+    # The denoiser learned what the face of a patch is. A mirror beyond the face of a volume
+    # would double whatever noise lies there, and the denoiser would take that for a particle.
     return NetworkRunner(
-        model.denoiser, model.multiple, model.receptive_radius, device, precision, tile, halo
+        model.denoiser, model.multiple, model.receptive_radius,
+        device, precision, tile, halo, inside=True,
     )
 
 

@@ -25,7 +25,8 @@ import numpy as np
 
 from dual_core.noise_field import NoiseField, one_torch_thread
 from dual_core.tasks.runner import CPU_HALOS, CPU_SIDE, HALO_SHARE, NetworkRunner
-from dual_core.tiling import Tile, TilePlan, Triple, read_mirrored, round_up
+from dual_core.tile_stream import read_mirrored
+from dual_core.tiling import Tile, TilePlan, Triple, round_up
 
 logger = logging.getLogger(__name__)
 

@@ -63,6 +63,8 @@ class NetworkRunner:
         Longest side of a tile's input, halo included; by default what suits the device.
     halo : int, optional
         By default `choose_halo`.
+    inside : bool
+        Whether tiles end at the faces of a volume; else it is mirrored beyond them.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class NetworkRunner:
         precision: str = "auto",
         tile: Optional[int] = None,
         halo: Optional[int] = None,
+        inside: bool = False,
     ) -> None:
         import torch
 
@@ -90,6 +93,7 @@ class NetworkRunner:
             self.device, memory_format=torch.channels_last_3d
         )
         self._wanted_halo = halo
+        self.inside = inside
         if tile is not None and halo is not None and tile < 2 * round_up(halo, multiple) + multiple:
             raise DualError(
                 f"a tile of {tile} voxels has no room for a halo of {halo}; "
@@ -112,7 +116,7 @@ class NetworkRunner:
                 self.receptive_radius,
                 self._good_side(),
             )
-        return plan_for_side(shape, self.side, self.halo, self.multiple)
+        return plan_for_side(shape, self.side, self.halo, self.multiple, self.inside)
 
     @property
     def halo(self) -> int:

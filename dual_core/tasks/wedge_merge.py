@@ -34,7 +34,7 @@ from dual_core.errors import DualError
 from dual_core.geometry import wedge_mask
 from dual_core.tasks.wedge_gain import GainCurve
 from dual_core.tasks.wedge_planes import masked, workers
-from dual_core.tiling import read_mirrored
+from dual_core.tile_stream import read_mirrored
 from dual_core.volumes import ArrayVolume, ReadableVolume, Triple
 
 SOFT_EDGE_DEG = 3.0
