@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from scipy.ndimage import gaussian_filter
 from dual_core.cli.main import main
 from dual_core.errors import DualError
 from dual_core.evaluation.metrics import score_volume
+from dual_core.model import DualModel
 from dual_core.networks import NetworkConfig
 from dual_core.report import judging, pictures, views, write
 from dual_core.report.markup import Markup, element, table
@@ -205,6 +207,15 @@ def test_a_denoised_volume_of_another_model_is_not_used(copy, made, tmp_path):
     pair = ["--tomograms", made.tomogram, "--denoised", other]
     assert report(copy, *pair, "--no-trust") == 0
     assert "Removed 0 % of the variance" in read_page(copy / "report.html").text
+
+
+def test_a_model_for_the_missing_wedge_is_not_run_as_a_denoiser(copy, made, capsys):
+    model = DualModel.load(copy / "model.safetensors")
+    model.card = dataclasses.replace(model.card, task="missing-wedge")
+    model.save(copy / "model.safetensors")
+    status = main(["report", str(copy), "--tomograms", str(made.tomogram), "--quiet"])
+    said = capsys.readouterr().err
+    assert status != 0 and "'dual compensate'" in said and "--denoised" in said
 
 
 def test_unfinished_run_without_a_model(copy, made, capsys):

@@ -96,6 +96,11 @@ def _find_or_make(
     from dual_core.model import DualModel
 
     model = DualModel.load(run.model)
+    if model.card.task == "missing-wedge":
+        raise DualError(
+            f"the model of {run.path} fills the missing wedge and does not denoise; run "
+            "'dual compensate' and give its results with --denoised"
+        )
     runner = make_runner(model, machine.device, machine.precision, machine.tile, machine.halo)
     settings = {
         "model": file_hash(run.model),
