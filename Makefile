@@ -2,6 +2,8 @@
 # make test    everything in .venv, then ruff, mypy and every test with its coverage
 #
 # Another interpreter:       make test PYTHON=python3.12
+# Python 3.8 for the plugin: make test PYTHON38=/path/to/python3.8 (found by itself where it is
+#                            installed; PYTHON38= leaves its tests out)
 # Newest versions, no pins:  make distclean test CONSTRAINTS=/dev/null
 # pip's own settings (a mirror, another index for a smaller build of torch) come from its
 # configuration or its PIP_* variables.
@@ -11,12 +13,17 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 DEMO_OUTPUT ?= demo_output
 PYTEST_ARGS ?=
+# The first that works; pyenv's python3.8 answers only where that version is chosen, its prefix always.
+PYTHON38 ?= $(shell for python in python3.8 "$$(pyenv prefix \
+	"$$(pyenv whence python3.8 2>/dev/null | tail -n 1)" 2>/dev/null)/bin/python3.8"; do \
+	"$$python" -c 'import venv, ensurepip, tkinter' 2>/dev/null && echo "$$python" && break; done)
+VENV38 ?= $(VENV)/python38
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS)
 INPUTS := setup.py dual_core/__init__.py $(wildcard $(CONSTRAINTS))
 
-.PHONY: help test demo lint unit environment clean distclean
+.PHONY: help test demo lint unit environment python38 clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,8 +35,8 @@ lint: $(VENV)/.stamp-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-unit: $(VENV)/.stamp-test
-	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+unit: $(VENV)/.stamp-test $(if $(PYTHON38),$(VENV38)/.stamp)
+	DUAL_PYTHON38=$(VENV38)/bin/python $(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
 demo: $(VENV)/.stamp-core
 	$(BIN)/dual demo --output $(DEMO_OUTPUT)
@@ -78,6 +85,21 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-core
 	  echo "'$(PYTHON)' has no tkinter, which Scipion needs: apt-get install python3-tk" >&2; exit 1; }
 	@echo "Installing Scipion and the test tools into $(VENV)"
 	@$(call INSTALL,core molecules baselines test)
+	@touch $@
+
+# Scipion's own interpreter is Python 3.8, where torch of today does not exist: the plugin with what
+# Scipion itself needs, as its users install it. The pins of the rest are those of Python 3.11.
+python38: $(if $(PYTHON38),$(VENV38)/.stamp)
+	@test -n "$(PYTHON38)" || { echo "There is no python3.8 with venv and tkinter:" \
+	  "make python38 PYTHON38=/path/to/python3.8" >&2; exit 1; }
+
+$(VENV38)/.stamp: $(INPUTS) | $(BIN)/python
+	@echo "Installing the plugin for Python 3.8 into $(VENV38): half a minute"
+	@$(PYTHON38) -m venv $(VENV38)
+	@sed -n '/^scipion/p' $(CONSTRAINTS) > $(VENV38)/constraints.txt
+	@$(VENV38)/bin/python -m pip install --quiet --upgrade pip setuptools wheel
+	@$(VENV38)/bin/python -m pip install --quiet --no-build-isolation \
+	  -c $(VENV38)/constraints.txt -e .
 	@touch $@
 
 clean:

@@ -56,6 +56,8 @@ TEST = [
     "scipion-app>=3.4.0",
     # Picks must suit the extraction of another plugin: its checks and its writer are called.
     "scipion-em-emantomo>=3.4.3",
+    # Simulated tomograms must suit its training: its steps are run up to the program's start.
+    "scipion-em-deepfinder>=3.2.3",
 ]
 
 setup(

@@ -17,6 +17,7 @@ import scipy.fft
 from scipy.ndimage import uniform_filter1d
 
 from dual_core.errors import DualError
+from dual_core.geometry import sine_taper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,8 +119,7 @@ def log_power(volume: np.ndarray) -> np.ndarray:
     """
     tapered = (volume - np.mean(volume, dtype=np.float64)).astype(np.float32)
     for axis, side in enumerate(volume.shape):
-        # Half a voxel in, so that the window is nowhere exactly 0 even for thin volumes.
-        window = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
+        window = sine_taper(side) ** 2
         tapered *= window.reshape([-1 if a == axis else 1 for a in range(3)]).astype(np.float32)
     power = np.abs(scipy.fft.fftn(tapered)) ** 2 / volume.size + np.float32(1e-12)
     return np.fft.fftshift(np.log10(power))

@@ -128,6 +128,14 @@ def swap_beam_and_x(volume: Array) -> Array:
     return volume.swapaxes(-3, -1)  # type: ignore[attr-defined]
 
 
+def sine_taper(length: int) -> np.ndarray:
+    """Half a sine over ``length`` voxels, float64: keeps the ends of an axis out of a spectrum.
+
+    It begins half a voxel in, so that it is nowhere exactly 0, not even on a short axis.
+    """
+    return np.sin(np.pi * (np.arange(length) + 0.5) / length)
+
+
 def _within(beam: np.ndarray, across: np.ndarray, smallest: float, largest: float) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         angle = np.degrees(np.arctan(beam / across))

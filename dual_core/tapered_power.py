@@ -14,6 +14,7 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import gaussian_filter
 
+from dual_core.geometry import sine_taper
 from dual_core.volumes import Triple
 
 SMOOTHING = 0.8  # coefficients
@@ -24,7 +25,7 @@ BLUR = 1.0  # coefficients
 
 def taper(side: int) -> np.ndarray:
     """A sine along each axis, with a mean square of 1, ``(side, side, side)``."""
-    axis = np.sin(np.pi * (np.arange(side) + 0.5) / side).astype(np.float32)
+    axis = sine_taper(side).astype(np.float32)
     window = axis[:, None, None] * axis[None, :, None] * axis[None, None, :]
     return window / np.sqrt(np.mean(window**2))
 
@@ -67,7 +68,7 @@ def as_tapered(power: np.ndarray, field_side: int) -> np.ndarray:
     amplitude = on_grid(np.sqrt(power), (field_side,) * 3)
     covariance = scipy.fft.irfftn(amplitude**2, s=(field_side,) * 3)
     lags = np.arange(1 - side, side)
-    axis = np.sin(np.pi * (np.arange(side) + 0.5) / side)
+    axis = sine_taper(side)
     # Products of the taper with itself at each lag; divided so that that of lag 0 is 1.
     overlap = np.correlate(axis, axis, mode="full") / np.sum(axis**2)
     for dimension in range(3):

@@ -13,6 +13,8 @@ GPUs, as Scipion hands them out:
   jobs on one GPU.
 * In one queued job with several workers, all of them see all GPUs of the job: each is told its
   place in the scheduler's list (``--device cuda:1``).
+
+Where steps are jobs, Scipion does not notice that one failed: the job leaves a mark at its end.
 """
 
 from __future__ import annotations
@@ -195,7 +197,11 @@ def _try_activation(interpreter: Interpreter) -> str:
 
 
 def command_line(
-    command: str, config: str, placement: Placement, interpreter: Optional[Interpreter] = None
+    command: str,
+    config: str,
+    placement: Placement,
+    interpreter: Optional[Interpreter] = None,
+    mark: Optional[str] = None,
 ) -> Tuple[str, str]:
     """Program and arguments for ``Protocol.runJob``.
 
@@ -205,6 +211,7 @@ def command_line(
     config : path of the file of parameters that `write_options` made.
     placement : where it runs.
     interpreter : of the engine; found if not given.
+    mark : path of a file that the job makes if the engine ends well.
     """
     interpreter = interpreter or find_interpreter()
     prefix = GPU_PREFIX if placement.use_gpu and placement.queue == NO_QUEUE else ""
@@ -218,6 +225,8 @@ def command_line(
     arguments = f"{command} --config {config}"
     if command not in DEVICELESS:
         arguments += f" --device {device(placement)}"
+    if mark:
+        arguments += f" && touch {shlex.quote(mark)}"
     return program, arguments
 
 

@@ -2,17 +2,19 @@
 
 The result is OUTPUT/model.safetensors. Beside it lie config.yaml, history.jsonl, preview pictures
 and a checkpoint, from which --resume goes on exactly where the run was when it stopped.
+On several GPUs it is started by torchrun, and has --batch patches on each.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from dual_core.cli.common import (
     add_device_argument,
@@ -25,6 +27,9 @@ from dual_core.cli.common import (
 )
 from dual_core.errors import DualError
 
+if TYPE_CHECKING:
+    from dual_core.training.ranks import Ranks
+
 logger = logging.getLogger(__name__)
 
 EXAMPLE = """
@@ -32,6 +37,7 @@ dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run
 dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run --resume
 dual train --noisy tomo_1.mrc --clean grand_model_*.mrc --output try --preset quick
 dual train --task missing-wedge --noisy tomo_*.mrc --tilt-range -60 60 --output wedge
+torchrun --standalone --nproc_per_node 2 -m dual_core train --noisy tomo_*.mrc --clean g*.mrc ...
 """
 
 LINE_EVERY_S = 30.0  # between progress lines where there is no terminal
@@ -90,7 +96,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of the preset is not shortened, so that --preset quick is better for a short run",
     )
     training.add_argument(
-        "--batch", type=positive_int, metavar="N", help="patches an iteration (default: 4)"
+        "--batch",
+        type=positive_int,
+        metavar="N",
+        help="patches an iteration, on each GPU of several (default: 4)",
     )
     training.add_argument(
         "--patch",
@@ -173,6 +182,13 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual train``; 0 finished or time limit reached, 128 + its number after a signal."""
+    from dual_core.training.launched import joined
+
+    with joined() as ranks:
+        return _run(args, ranks)
+
+
+def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     folder = Path(args.output)
     if not args.resume and (folder / "model.safetensors").exists():
         raise DualError(
@@ -192,23 +208,26 @@ def run(args: argparse.Namespace) -> int:
     )
     noisy = [Path(path) for path in args.noisy]
     clean = [Path(path) for path in args.clean]
-    with output_folder(folder):
-        dump_options(args, folder / "train.yaml")
-        bar = Progress(config.iterations, args.quiet)
+    # Of several processes the first writes and tells.
+    with output_folder(folder) if ranks.first else contextlib.nullcontext():
+        if ranks.first:
+            dump_options(args, folder / "train.yaml")
+        bar = Progress(config.iterations, args.quiet or not ranks.first)
         try:
-            result = train(noisy, clean, folder, config, options, args.resume, bar)
+            result = train(noisy, clean, folder, config, options, args.resume, bar, ranks)
         finally:
             bar.close()
     if result.finished:
         logger.info("finished; the model is %s", result.model)
         return 0
-    logger.warning(
-        "stopped at iteration %d of %d (%s); the model so far is %s, go on with --resume",
-        result.iterations,
-        config.iterations,
-        result.reason,
-        result.model,
-    )
+    if ranks.first:
+        logger.warning(
+            "stopped at iteration %d of %d (%s); the model so far is %s, go on with --resume",
+            result.iterations,
+            config.iterations,
+            result.reason,
+            result.model,
+        )
     if result.reason == "time limit":
         return 0
     return 128 + signal.Signals[result.reason]  # as shells count

@@ -8,6 +8,8 @@ from typing import Dict, Iterator
 import numpy as np
 import scipy.fft
 
+from dual_core.geometry import sine_taper
+
 LOCAL_STATISTICS = ("mean", "deviation", "skewness", "autocorrelation")
 
 
@@ -20,7 +22,7 @@ def block_power(volume: np.ndarray, side: int) -> np.ndarray:
         ``(side, side, side)``, in the order of `numpy.fft.fftn`. White noise of deviation 1 has
         a power of 1 everywhere, whatever the shape of the volume.
     """
-    window = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
+    window = sine_taper(side) ** 2
     taper = (window[:, None, None] * window[:, None] * window).astype(np.float32)
     total, number = np.zeros((side, side, side)), 0
     for block in _blocks(volume, side, side // 2):

@@ -10,6 +10,7 @@ import scipy.fft
 
 from dual_core.calibration import ANGLE_STEP_DEG, measured_directions
 from dual_core.errors import DualError
+from dual_core.geometry import sine_taper
 from dual_core.volumes import ReadableVolume
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def suggest_tilt_range(volume: ReadableVolume) -> Optional[Range]:
 
 def _power(volume: ReadableVolume, side: int) -> np.ndarray:
     """Mean power of blocks spread over the volume, on the half grid of a real transform."""
-    taper = np.sin(np.pi * (np.arange(side) + 0.5) / side)
+    taper = sine_taper(side)
     window = taper[:, None, None] * taper[:, None] * taper
     axes = [
         np.unique(np.linspace(0, length - side, BLOCKS_ALONG).astype(int))

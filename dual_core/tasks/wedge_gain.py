@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import gaussian_filter1d
 
-from dual_core.geometry import swap_beam_and_x
+from dual_core.geometry import sine_taper, swap_beam_and_x
 from dual_core.tasks.wedge_planes import wedge_content
 from dual_core.volumes import ReadableVolume
 
@@ -67,7 +67,9 @@ def fit_gain(
         `dual_core.geometry.swap_beam_and_x`.
     """
     depth, height, width = (min(GAIN_SIDE, length) for length in measured.shape)
-    window = _window(depth)[:, None, None] * _window(height)[:, None] * _window(width)
+    window = (
+        sine_taper(depth)[:, None, None] * sine_taper(height)[:, None] * sine_taper(width)
+    )
     radius = np.sqrt(
         np.fft.fftfreq(depth)[:, None, None] ** 2
         + np.fft.fftfreq(height)[None, :, None] ** 2
@@ -125,10 +127,6 @@ def _common_part(
     if both_wedges:
         slab -= swap_beam_and_x(wedge_content(swap_beam_and_x(slab), tilt_range))
     return slab
-
-
-def _window(side: int) -> np.ndarray:
-    return np.sin(np.pi * (np.arange(side) + 0.5) / side)
 
 
 def _starts(length: int, side: int) -> List[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
-from ..devices import choose_device, describe_device, use_bfloat16
+from ..devices import describe_device, use_bfloat16
 from ..errors import DualError
 from ..patches import MEMORY_BUDGET
 from .checkpoint import require_checkpoint
@@ -18,12 +18,15 @@ from .config import TrainingConfig, save_config
 from .data import open_training_data
 from .monitor import History, Watch
 from .previews import draw_previews
+from .ranks import ALONE, Ranks
 from .session import MODEL, Session
 from .step import all_finite
 
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
+# Why a run ends; of what several processes have, the last in this list counts.
+REASONS = ("finished", "time limit", "SIGHUP", "SIGINT", "SIGTERM")
 
 Progress = Callable[[int, int, Dict[str, float]], None]
 
@@ -72,7 +75,8 @@ class TrainingResult:
     model : path of the model file.
     iterations : done so far.
     finished : whether that is the whole run.
-    reason : ``finished``, ``time limit``, or the signal's name.
+    reason : ``finished``, ``time limit``, or the signal's name; ``SIGHUP`` if the launcher of
+        several processes has gone.
     """
 
     model: Path
@@ -89,6 +93,7 @@ def train(
     options: Optional[RunOptions] = None,
     resume: bool = False,
     progress: Optional[Progress] = None,
+    ranks: Ranks = ALONE,
 ) -> TrainingResult:
     """Train a model without labels or pairs.
 
@@ -100,6 +105,8 @@ def train(
     options : how to run.
     resume : go on from the checkpoint in `run`.
     progress : called after each iteration with (done, total, loss terms).
+    ranks : the processes that train together, from `launched.joined`; all make this call, and the
+        first writes.
 
     Raises
     ------
@@ -110,17 +117,22 @@ def train(
     if resume:
         require_checkpoint(run)
     started = time.monotonic()
-    device = choose_device(options.device)
+    device = ranks.device(options.device)
     bfloat16 = use_bfloat16(device, options.precision)
     logger.info("device %s, %s", describe_device(device), "bfloat16" if bfloat16 else "float32")
+    if ranks.count > 1:
+        patches = ranks.count * config.batch
+        logger.info("%d processes, together %d patches an iteration", ranks.count, patches)
     data = open_training_data(noisy, clean, config, options.memory_budget)
-    session = Session(data, config, device, bfloat16)
+    session = Session(data, config, device, bfloat16, ranks)
     run.mkdir(parents=True, exist_ok=True)
     if resume:
         session.restore(run)
         logger.info("resuming %s at iteration %d", run, session.iteration)
-    save_config(config, run / CONFIG)
-    history = History(run, session.iteration if resume else None)
+    history: Optional[History] = None
+    if ranks.first:
+        save_config(config, run / CONFIG)
+        history = History(run, session.iteration if resume else None)
     watch = Watch()
     due = _Schedule(options, started)
     reason = "finished"
@@ -134,20 +146,23 @@ def train(
                 entry["warnings"] = warnings
             if progress is not None:
                 progress(session.iteration, config.iterations, values)
-            reason = stop.name or ("time limit" if due.time_is_up() else reason)
+            hung_up = "SIGHUP" if ranks.orphaned else ""
+            reason = stop.name or hung_up or ("time limit" if due.time_is_up() else reason)
+            reason = REASONS[ranks.largest(REASONS.index(reason))]
             last = session.iteration == config.iterations or reason != "finished"
-            if session.iteration % options.log_every == 0 or warnings or last:
+            if history and (session.iteration % options.log_every == 0 or warnings or last):
                 entry["seconds"] = round(time.monotonic() - started, 2)
                 history.add(entry)
-            if is_due(session.iteration, config.iterations, options.previews):
+            if history and is_due(session.iteration, config.iterations, options.previews):
                 draw_previews(session.trainer.averaged_model(), data, run, session.iteration)
-            if is_due(session.iteration, config.iterations, options.snapshots):
+            if history and is_due(session.iteration, config.iterations, options.snapshots):
                 session.save_snapshot(run)
             if reason != "finished":
                 break
-            if due.checkpoint():
+            if ranks.largest(int(ranks.first and due.checkpoint())):
                 session.save(run)
     session.save(run)
+    ranks.wait()  # for the first one's files
     return TrainingResult(
         run / MODEL, session.iteration, session.iteration >= config.iterations, reason
     )

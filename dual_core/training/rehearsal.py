@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .. import losses
 from ..model import DualModel
 from .config import TrainingConfig
+from .ranks import ALONE, Ranks
 
 GRADIENT_NORM = 5.0
 
@@ -24,6 +25,7 @@ class Rehearsals:
     config : the training configuration.
     bfloat16 : whether the U-Nets run in bfloat16 autocast.
     stepped : called with the decay of the averaged weights after each step.
+    ranks : the processes that train together.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class Rehearsals:
         config: TrainingConfig,
         bfloat16: bool,
         stepped: Callable[[float], None],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
         self.config = config
         self.bfloat16 = bfloat16
         self._stepped = stepped
+        self._ranks = ranks
         self.optimisers: Dict[str, torch.optim.AdamW] = {
             name: new_optimiser([getattr(model, name)], config)
             for name in ("denoiser", "structural_generator")
@@ -82,11 +86,12 @@ class Rehearsals:
 
     def _step(self, loss: Tensor, name: str) -> float:
         """One step of one network, unless the loss is not finite; the loss."""
-        value = float(loss.detach())
+        value = self._ranks.mean({"loss": float(loss.detach())})["loss"]
         if np.isfinite(value):
             network: nn.Module = getattr(self.model, name)
             self.optimisers[name].zero_grad(set_to_none=True)
             loss.backward()
+            self._ranks.average_gradients(network.parameters())
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
             self.optimisers[name].step()
             self._stepped(self.config.average_decay)

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Any, Dict, List, Mapping, Tuple, Union
 
 import numpy as np
 import torch
@@ -18,10 +19,15 @@ from ..wedge_pairs import WedgePairs
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .data import TrainingData
+from .ranks import ALONE, Ranks
 from .step import Batch, Trainer, all_finite
+
+logger = logging.getLogger(__name__)
 
 MODEL = "model.safetensors"
 SNAPSHOTS = "snapshots"
+# Of the weights of two processes, in their root mean square. Like machines have equal ones.
+ALIKE = 1e-2
 # On the card of a checkpoint, and to be the same when a run goes on.
 COMPARED = (
     "network", "noisy_domain", "clean_domain", "voxel_size_A", "seed", "method", "task",
@@ -33,16 +39,30 @@ class Session:
     """What a checkpoint holds: the trainer, the data's position, the random states."""
 
     def __init__(
-        self, data: TrainingData, config: TrainingConfig, device: torch.device, bfloat16: bool
+        self,
+        data: TrainingData,
+        config: TrainingConfig,
+        device: torch.device,
+        bfloat16: bool,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.data = data
         self.config = config
         self.device = device
+        self.ranks = ranks
         self.iteration = 0
-        self.generator = np.random.default_rng(config.seed)
+        self.generator = self._new_generator()
         torch.manual_seed(config.seed)
         model = DualModel(config.network, make_card(data, config, 0)).to(device)
-        self.trainer = Trainer(model, config, bfloat16)
+        ranks.share_first(model)
+        self.trainer = Trainer(model, config, bfloat16, ranks)
+
+    def _new_generator(self) -> np.random.Generator:
+        """Draws of its own for each process, which no process before this iteration had."""
+        seed = self.config.seed
+        if self.ranks.first:
+            return np.random.default_rng(seed)
+        return np.random.default_rng([seed, self.ranks.number, self.iteration])
 
     def iterate(self) -> Dict[str, float]:
         """One iteration; its loss terms."""
@@ -106,22 +126,54 @@ class Session:
         return torch.from_numpy(array).to(self.device)
 
     def save(self, run: Path) -> None:
-        """Write checkpoint and model."""
+        """Write checkpoint and model, with the draws of all processes; the first one writes."""
+        self._require_alike()
+        drawn = self.ranks.gather(self._draws())
+        if not self.ranks.first:
+            return
+        tensors = self.trainer.tensors()
+        for number, (own, _) in enumerate(drawn):
+            tensors.update({_prefix(number) + name: tensor for name, tensor in own.items()})
         values = {
             "iteration": self.iteration,
-            "generator": generator_state(self.generator),
-            "noisy": self.data.noisy.patches.state(),
-            "clean": self.data.clean.patches.state(),
+            **drawn[0][1],
+            "others": [own for _, own in drawn[1:]],
             "trainer": self.trainer.plain_state(),
-            **{name: source.state() for name, source in self._sources().items()},
             "card": make_card(self.data, self.config, self.iteration).to_json(),
         }
-        tensors = self.trainer.tensors()
+        save_checkpoint(run, tensors, values)
+        self._model_to_save().save(run / MODEL)
+
+    def _draws(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+        """What each process has for itself: random state, place in the data, pools, codes."""
+        tensors = {"codes": self.trainer.codes.cpu()}
         for source_name, source in self._sources().items():
             for name, array in source.tensors().items():
                 tensors[f"{source_name}.{name}"] = torch.from_numpy(array)
-        save_checkpoint(run, tensors, values)
-        self._model_to_save().save(run / MODEL)
+        values = {
+            "generator": generator_state(self.generator),
+            "noisy": self.data.noisy.patches.state(),
+            "clean": self.data.clean.patches.state(),
+            **{name: source.state() for name, source in self._sources().items()},
+        }
+        return tensors, values
+
+    def _require_alike(self) -> None:
+        """See that all processes hold the same weights.
+
+        Raises
+        ------
+        DualError
+            If they have come apart: then each would train a model of its own.
+        """
+        difference = self.ranks.difference(self.trainer.weights())
+        if self.ranks.count > 1:
+            logger.debug("largest difference between the processes' weights: %g", difference)
+        if not difference <= ALIKE:
+            raise DualError(
+                f"the weights of the processes differ by {difference:.2g} of their size at "
+                f"iteration {self.iteration}; train on GPUs of one kind, or on one GPU"
+            )
 
     def save_snapshot(self, run: Path) -> None:
         """Keep the model as it is now."""
@@ -146,18 +198,36 @@ class Session:
                     "of that run, or another --output"
                 )
         self.trainer.restore(tensors, values["trainer"])
+        self.iteration = int(values["iteration"])
+        drawn: List[Dict[str, Any]] = [values, *values.get("others", [])]
+        if self.ranks.number < len(drawn):
+            self._restore_draws(tensors, drawn[self.ranks.number])
+        else:  # more processes than before: this one begins with draws of its own
+            self.generator = self._new_generator()
+        self._require_alike()
+
+    def _restore_draws(
+        self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
+    ) -> None:
+        """Put back what `_draws` gave for this process."""
+        own = _prefix(self.ranks.number)
+        self.trainer.codes = tensors[own + "codes"].to(self.device)
         self.generator = restored_generator(values["generator"])
         self.data.noisy.patches.restore(values["noisy"])
         self.data.clean.patches.restore(values["clean"])
         for source_name, source in self._sources().items():
-            prefix = f"{source_name}."
+            prefix = f"{own}{source_name}."
             pool = {
                 name[len(prefix) :]: tensor.numpy()
                 for name, tensor in tensors.items()
                 if name.startswith(prefix)
             }
             source.restore(pool, values[source_name])
-        self.iteration = int(values["iteration"])
+
+
+def _prefix(number: int) -> str:
+    """What the names of a process's own tensors begin with in a checkpoint."""
+    return f"process{number}." if number else ""
 
 
 def make_card(data: TrainingData, config: TrainingConfig, iterations: int) -> ModelCard:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from ..discriminators import Discriminator
 from ..model import DualModel
 from .checkpoint import optimiser_tensors, restore_optimiser
 from .config import TrainingConfig
+from .ranks import ALONE, Ranks
 from .rehearsal import GRADIENT_NORM, Rehearsals, autocast, new_optimiser
 
 
@@ -52,6 +53,7 @@ class Trainer:
     model : the networks to train, on the device to train on.
     config : the training configuration.
     bfloat16 : whether the two U-Nets run in bfloat16 autocast.
+    ranks : the processes that train together.
 
     Notes
     -----
@@ -60,17 +62,20 @@ class Trainer:
     that was never written (torch 2.13), and a discriminator ends on such maps.
     """
 
-    def __init__(self, model: DualModel, config: TrainingConfig, bfloat16: bool) -> None:
+    def __init__(
+        self, model: DualModel, config: TrainingConfig, bfloat16: bool, ranks: Ranks = ALONE
+    ) -> None:
         self.model = model
         self.config = config
         self.bfloat16 = bfloat16
+        self.ranks = ranks
         self.device = next(model.parameters()).device
         self.averaged = copy.deepcopy(nn.ModuleDict(self._averaged_parts())).requires_grad_(False)
         self._generators = list(self._averaged_parts().values())
         self._discriminators = [model.noisy_discriminator, model.clean_discriminator]
         self.generator_optimiser = new_optimiser(self._generators, config)
         self.discriminator_optimiser = new_optimiser(self._discriminators, config)
-        self.rehearsals = Rehearsals(model, config, bfloat16, self._average)
+        self.rehearsals = Rehearsals(model, config, bfloat16, self._average, ranks)
         self._optimisers = {
             "generators": self.generator_optimiser,
             "discriminators": self.discriminator_optimiser,
@@ -146,9 +151,12 @@ class Trainer:
             )
             values["deviation_denoised"] = float(fake_density.std())
             values["deviation_simulated"] = float(fake_tomogram.std())
+        values = self.ranks.mean(values)
         if all_finite(values):
             self.generator_optimiser.zero_grad(set_to_none=True)
             total.backward()
+            self.ranks.average_gradients(self._parameters(self._generators))
+            self.ranks.average_buffers(self._generators)
             # Each network by itself: one that runs wild would throttle the others.
             norms = [
                 float(nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM))
@@ -169,10 +177,11 @@ class Trainer:
         loss = loss + losses.discriminator_loss(clean(batch.density), clean(fake_density), kind)
         self.discriminator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.ranks.average_gradients(self._parameters(self._discriminators))
         for network in self._discriminators:
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         self.discriminator_optimiser.step()
-        return float(loss.detach())
+        return self.ranks.mean({"loss": float(loss.detach())})["loss"]
 
     def _adversarial(self, discriminator: Discriminator, fake: Tensor) -> Tensor:
         discriminator.requires_grad_(False)
@@ -186,6 +195,10 @@ class Trainer:
         model = copy.deepcopy(self.model)
         model.load_state_dict({**model.state_dict(), **self.averaged.state_dict()})
         return model.eval()
+
+    def weights(self) -> List[Tensor]:
+        """All that is trained, and the averages of it."""
+        return [*self.model.parameters(), *self.averaged.state_dict().values()]
 
     def tensors(self) -> Dict[str, Tensor]:
         """Every tensor that a checkpoint needs, by name."""
@@ -216,6 +229,10 @@ class Trainer:
             restore_optimiser(optimiser, tensors, name)
         self.codes = tensors["codes"].to(self.device)
         self._averaged_steps = int(plain["averaged_steps"])
+
+    @staticmethod
+    def _parameters(networks: Sequence[nn.Module]) -> Iterator[nn.Parameter]:
+        return (parameter for network in networks for parameter in network.parameters())
 
     def _averaged_parts(self) -> Dict[str, nn.Module]:
         model = self.model

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from pwem.protocols import EMProtocol
@@ -18,11 +19,12 @@ from dual_scipion import engine
 from dual_scipion.constants import FOREIGN_VOXEL_SIZE, REFERENCE
 from dual_scipion.protocols.form_parts import FormParts
 from dual_scipion.protocols.output_sets import OutputSets
+from dual_scipion.protocols.queue_jobs import QueueJobs
 
 logger = logging.getLogger(__name__)
 
 
-class ProtDualBase(FormParts, OutputSets, EMProtocol):
+class ProtDualBase(FormParts, OutputSets, QueueJobs, EMProtocol):
     """Base of every protocol that runs the engine.
 
     A subclass defines ``_label``, ``_possibleOutputs`` (an Enum, name to class) and its form, of
@@ -72,7 +74,7 @@ class ProtDualBase(FormParts, OutputSets, EMProtocol):
         command : such as ``denoise``.
         options : of the command, by their long names with ``_`` (positional ones too, such as
             ``tomograms``); ``None`` leaves the choice to the engine. Device and GPUs are added.
-        outputs : files that must be there afterwards: a job in a queue may fail unnoticed.
+        outputs : files that must be there afterwards.
         name : of the file of parameters, ``extra/parameters/<name>.json``; for steps that run at
             the same time it must differ.
 
@@ -83,10 +85,12 @@ class ProtDualBase(FormParts, OutputSets, EMProtocol):
         """
         config = self._parametersPath(name or command)
         engine.write_options(config, options)
-        program, arguments = engine.command_line(command, config, self._placement())
+        mark = f"{config}.{uuid.uuid4().hex}" if self.useQueueForSteps() else None
+        program, arguments = engine.command_line(command, config, self._placement(), mark=mark)
         log = self.getStderrLog()
         sys.stderr.flush()
         start = os.path.getsize(log) if os.path.exists(log) else 0
+        before = self.jobLogs()
         try:
             self.runJob(program, arguments, env=self._engineEnviron())
         except subprocess.CalledProcessError as error:
@@ -94,9 +98,11 @@ class ProtDualBase(FormParts, OutputSets, EMProtocol):
             raise DualError(
                 said or f"the engine ended with status {error.returncode}; see the log"
             ) from error
+        if mark:
+            self.checkJob(mark, before)
         missing = [path for path in outputs if not os.path.exists(path)]
         if missing:
-            said = engine.last_error(log, start) or "see the logs of the run and of the job"
+            said = engine.last_error(log, start) or "see the log"
             raise DualError(f"the engine did not write {', '.join(missing)}: {said}")
 
     def _parametersPath(self, name: str) -> str:

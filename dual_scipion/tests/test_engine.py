@@ -117,16 +117,65 @@ class TestCommandLine(BaseTest):
         wanted = [self.expected(protocol, "cuda"), self.expected(protocol, "cuda:1", 2)]
         self.assertEqual(found, wanted)
 
+    def test_three_gpus_of_a_queued_protocol_and_two_workers(self) -> None:
+        protocol = self.protocol(gpuList="3-5", numberOfThreads=3)
+        protocol._useQueue.set(True)
+        gpus = anonimizeGPUs(protocol.getGpuList())
+        found = self.commands(protocol, ThreadStepExecutor(None, 2, gpuList=gpus), workers=2)
+        # The first worker has two, of which a tomogram uses the first.
+        wanted = [self.expected(protocol, "cuda"), self.expected(protocol, "cuda:2", 2)]
+        self.assertEqual(found, wanted)
+
     def test_steps_as_jobs_leave_the_choice_of_gpus_to_the_scheduler(self) -> None:
-        protocol = self.protocol(gpuList="1,4", numberOfThreads=3)
+        for gpus, workers in (("1,4", 2), ("3", 1), ("1,4", 1), ("3-5", 2)):
+            protocol = self.protocol(gpuList=gpus, numberOfThreads=workers + 1)
+            found = self.steps_as_jobs(protocol, workers)
+            wanted = [self.expected(protocol, "cuda", number + 1) for number in range(workers)]
+            self.assertEqual(found, wanted)
+
+    def test_cpu_in_a_queue(self) -> None:
+        protocol = self.protocol(useGpu=False, gpuList="0 1")
+        protocol._useQueue.set(True)
+        found = self.commands(protocol, StepExecutor(None, gpuList=[0, 1]))
+        self.assertEqual(found, [self.expected(protocol, "cpu")])
+        self.assertEqual(self.steps_as_jobs(protocol, 1), [self.expected(protocol, "cpu")])
+
+    def steps_as_jobs(self, protocol: Any, workers: int) -> List[str]:
+        """The commands of jobs, one for each worker, without the mark that a job makes."""
         protocol._useQueue.set(True)
         protocol.setQueueParams(("default", {"QUEUE_FOR_JOBS": "Y"}))
         host = protocol.getHostConfig()
         submit = {**protocol.getSubmitDict(), "JOB_SCRIPT": "job"}
         gpus = anonimizeGPUs(protocol.getGpuList())
-        executor = QueueStepExecutor(host, submit, 2, gpuList=gpus)
-        found = self.commands(protocol, executor, workers=2)
-        self.assertEqual(found, [self.expected(protocol, "cuda", number) for number in (1, 2)])
+        executor = QueueStepExecutor(host, submit, workers, gpuList=gpus)
+
+        def end_well(_: Any, mark: str, __: Any) -> None:
+            self.assertTrue(mark.startswith(protocol._getExtraPath("parameters", "T")), mark)
+            marks.append(f" && touch {mark}")
+
+        marks: List[str] = []
+        with mock.patch.object(ProtDualDenoise, "checkJob", end_well):
+            found = self.commands(protocol, executor, workers)
+        self.assertEqual(len(set(marks)), workers, "each job has a mark of its own")
+        for command, mark in zip(found, marks):
+            self.assertTrue(command.endswith(mark), command)
+        return [command[: -len(mark)] for command, mark in zip(found, marks)]
+
+    def test_a_job_without_its_mark_is_an_error_although_the_output_is_there(self) -> None:
+        protocol = self.protocol(useGpu=False)
+        protocol._useQueue.set(True)
+        protocol.setQueueParams(("default", {"QUEUE_FOR_JOBS": "Y"}))
+        protocol.setStepsExecutor(StepExecutor(None, gpuList=[]))
+        with mock.patch("pyworkflow.utils.process.runCommand"), self.assertRaisesRegex(
+            DualError, "the job of this step failed: its log tells nothing"
+        ):
+            protocol.runEngine("denoise", {}, [__file__])
+
+        def run(command: str, **_: Any) -> None:
+            Path(command.split()[-1]).touch()
+
+        with mock.patch("pyworkflow.utils.process.runCommand", run):
+            protocol.runEngine("denoise", {}, [__file__])
 
     def test_a_job_without_its_output_is_an_error(self) -> None:
         protocol = self.protocol(useGpu=False)

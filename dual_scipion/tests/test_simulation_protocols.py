@@ -117,7 +117,6 @@ class TestLabelled(SimulationTest):
         given = [self.options(protocol, ts_id)["noise_from"] for ts_id in self.grandIds(grand)]
         names = [[os.path.basename(path) for path in paths] for paths in given]
         self.assertEqual(names, [["n0.mrc", "n1.mrc"], ["n2.mrc", "n0.mrc"]])
-        self.checkDeepFinder(protocol)
 
         # As if the run had been killed between one set and the next.
         for item in [item.clone() for item in grand.Tomograms]:
@@ -202,43 +201,6 @@ class TestLabelled(SimulationTest):
         self.assertIn("Noise like that of 3 tomograms", summary)
         self.assertIn("12 particle positions", summary)
         self.assertIn("with 12 labelled particles", protocol.methods()[0])
-
-    def checkDeepFinder(self, protocol: Any) -> None:
-        """What *DeepFinder - train* (scipion-em-deepfinder 3.2.3) reads of its inputs.
-
-        Of each mask ``getVolName``, ``getFileName`` and ``getObjId``; by that number the positions
-        of ``iterCoordinates``, of which ``getX/Y/Z(BOTTOM_LEFT_CORNER)`` and ``getGroupId``; the
-        number of classes is that of the groups. With that package installed its own methods are
-        called as well.
-        """
-        masks = [item.clone() for item in protocol.TomoMasks.iterItems()]
-        coordinates = protocol.Coordinates
-        groups = set()
-        for mask in masks:
-            self.assertTrue(os.path.exists(os.path.abspath(mask.getVolName())))
-            classes = read(os.path.abspath(mask.getFileName()))
-            found = list(coordinates.iterCoordinates(volume=mask.getObjId()))
-            self.assertEqual(len(found), 3)
-            for item in found:
-                x, y, z = (getattr(item, f"get{axis}")(BOTTOM_LEFT_CORNER) for axis in "XYZ")
-                # The centre of mass of an antibody lies between its arms.
-                near = tuple(slice(max(0, int(at) - 3), int(at) + 4) for at in (z, y, x))
-                self.assertIn(item.getGroupId(), classes[near])
-                groups.add(item.getGroupId())
-            self.assertLessEqual(classes.max(), len(groups), "each class has positions")
-        self.assertEqual(groups, set(range(1, len(groups) + 1)), "classes are counted from 1")
-        try:
-            from deepfinder.protocols import DeepFinderTrain
-        except ImportError:
-            return
-        train = self.newProtocol(DeepFinderTrain)
-        self.point(train.tomoMasksTrain, protocol, "TomoMasks")
-        self.point(train.coord, protocol, "Coordinates")
-        self.assertEqual(train._validate(), [])
-        tomograms, targets = train._getPathListsFromTomoMaskSet(masks)
-        self.assertTrue(all(map(os.path.exists, tomograms + targets)))
-        training, validation = train._getObjlFromInputCoordinatesV2(masks, coordinates, 1)
-        self.assertEqual((len(training), len(validation)), (9, 3))
 
     def test_other_volumes_give_tomograms_only(self) -> None:
         path = support.write_volume(self.folder / "plain.v1.mrc", support.density())
