@@ -354,3 +354,18 @@ def test_rehearsals_of_gs_train_gs_alone(data: Dict[str, Path]) -> None:
     after = session.trainer.model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"structural_generator"}
+
+
+@pytest.mark.parametrize("progress, trains_gs", [(0.5, True), (0.9, False)])
+def test_towards_the_end_gs_learns_from_its_rehearsals_alone(
+    data: Dict[str, Path], progress: float, trains_gs: bool
+) -> None:
+    opened = open_training_data([data["tomogram"]], [data["grand_model"]], config())
+    session = Session(opened, config(), torch.device("cpu"), False)
+    model = session.trainer.model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    session.trainer.step(session._batch(), progress)
+    after = model.state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert ("structural_generator" in changed) is trains_gs
+    assert {"denoiser", "noise_encoder", "noise_decoder"} <= changed

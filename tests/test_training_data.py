@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, label
 
 from dual_core.errors import DualError
-from dual_core.training.config import TrainingConfig
+from dual_core.training.config import TrainingConfig, preset_config
 from dual_core.training.data import open_training_data
 from dual_core.training.domains import looks_like_labels
 from dual_core.volumes import open_volume, write_volume
@@ -109,3 +109,13 @@ def write_with_nan(path: Path, array: np.ndarray, voxel_size_A: float) -> Path:
         file.set_data(array)
         file.voxel_size = voxel_size_A
     return path
+
+
+def test_a_patch_longer_than_the_simulated_blocks_finds_room(tmp_path: Path) -> None:
+    grand_model = np.tile(density(), (3, 2, 2))
+    noise = np.random.default_rng(1).standard_normal(grand_model.shape).astype(np.float32)
+    noisy = write(tmp_path / "noisy.mrc", noise * grand_model.std() - grand_model)
+    clean = write(tmp_path / "clean.mrc", grand_model)
+    data = open_training_data([noisy], [clean], preset_config("quick", patch=80))
+    assert data.simulator is not None
+    assert data.simulator.draw(2, np.random.default_rng(0)).tomogram.shape == (2, 1, 80, 80, 80)

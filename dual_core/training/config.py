@@ -47,6 +47,8 @@ class TrainingConfig:
     generator_rehearsals : the same for Gs, on a whole block: coarse noise and the edge of the
         missing wedge need more room than a patch has.
     rehearsal_rate : their learning rate, in learning rates.
+    settle_from : fraction of the run after which Gs takes rehearsals alone: patches have no room
+        for coarse noise, and so all other losses make it weaker than it is.
     spectrum_weight : of the power spectrum in the rehearsals of Gs.
     beside_wedge_weight : of what is not in the missing wedge in the rehearsals for it.
     average_decay : of the exponential moving average of the generators' weights.
@@ -82,6 +84,7 @@ class TrainingConfig:
     rehearsals: int = 2
     generator_rehearsals: int = 1
     rehearsal_rate: float = 3.0
+    settle_from: float = 0.85
     spectrum_weight: float = 1.0
     beside_wedge_weight: float = 0.02
     average_decay: float = 0.995
@@ -171,6 +174,7 @@ _METHODS: Dict[str, Dict[str, Any]] = {
         "calibration_weight": 0.0,
         "rehearsals": 0,
         "generator_rehearsals": 0,
+        "settle_from": 1.0,
         "average_decay": 0.0,
         "network": NetworkConfig(
             channels=(16, 32, 64),

@@ -28,7 +28,7 @@ from .domains import (
 
 logger = logging.getLogger(__name__)
 
-BLOCK_SIDE = 64  # voxels of the blocks that the linear model simulates
+BLOCK_SIDE = 64  # voxels of the blocks that the linear model simulates; a patch's where longer
 FAINTEST = 0.02  # signal-to-noise ratio in the best band below which something is wrong
 
 
@@ -156,7 +156,7 @@ def _domain(
 def _simulator(
     linear: LinearModel, clean: PatchSource, config: TrainingConfig
 ) -> LinearSimulator:
-    side = min(BLOCK_SIDE, clean.smallest_side)
+    side = min(max(BLOCK_SIDE, config.patch), clean.smallest_side)
     blocks = clean.with_side(side - side % config.multiple)
     return LinearSimulator(linear, blocks, config.patch, allowed_flips(config.tilt_range_deg))
 

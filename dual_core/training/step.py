@@ -101,14 +101,17 @@ class Trainer:
             rehearsed = name in self.rehearsals.optimisers
             for group in optimiser.param_groups:
                 group["lr"] = rate * (self.config.rehearsal_rate if rehearsed else 1.0)
-        values, fake_tomogram, fake_density = self._train_generators(batch)
+        settling = progress >= self.config.settle_from and self.config.generator_rehearsals > 0
+        values, fake_tomogram, fake_density = self._train_generators(batch, settling)
         if all_finite(values):
             values["loss_discriminators"] = self._train_discriminators(
                 batch, fake_tomogram, fake_density
             )
         return values
 
-    def _train_generators(self, batch: Batch) -> Tuple[Dict[str, float], Tensor, Tensor]:
+    def _train_generators(
+        self, batch: Batch, settling: bool
+    ) -> Tuple[Dict[str, float], Tensor, Tensor]:
         config, model = self.config, self.model
         tomogram, density = batch.tomogram, batch.density
         mask = losses.permute_noise(model.noise_decoder(batch.code), batch.noise)
@@ -163,6 +166,8 @@ class Trainer:
                 for network in self._generators
             ]
             values["gradient_norm"] = max(norms)
+            if settling:
+                model.structural_generator.zero_grad(set_to_none=True)
             if np.isfinite(values["gradient_norm"]):
                 self.generator_optimiser.step()
                 self._average(config.average_decay)

@@ -1,0 +1,205 @@
+"""The pictures of the viewers: slices, differences, spectra; what is told where one is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from unittest import TestCase
+
+import numpy as np
+
+from dual_core.errors import DualError
+from dual_scipion.tests import support
+from dual_scipion.viewers import planes, spectra
+from dual_scipion.viewers.scene import Scene
+from dual_scipion.viewers.shown import Difference, Shown
+
+SHAPE = (20, 24, 28)  # (z, y, x)
+
+
+class FolderTest(TestCase):
+    """A folder for files, removed afterwards."""
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="dual"))
+        self.addCleanup(shutil.rmtree, str(self.folder), ignore_errors=True)
+
+    def write(self, name: str, volume: np.ndarray) -> str:
+        """Write a volume; return its path."""
+        return support.write_volume(self.folder / name, volume)
+
+
+class TestPlanes(FolderTest):
+    """Slices, differences, circles."""
+
+    def test_slices_of_every_mode_are_those_of_the_volume(self) -> None:
+        values = np.arange(np.prod(SHAPE)).reshape(SHAPE) % 120
+        for dtype in ("int8", "int16", "uint16", "float16", "float32"):
+            volume = values.astype(dtype)
+            path = self.write(f"{dtype}.mrc", volume)
+            for plane, expected in (
+                ("xy", volume[7]),
+                ("xz", volume[:, 7]),
+                ("yz", volume[:, :, 7]),
+            ):
+                found = planes.cut(path, plane, 7)
+                self.assertEqual(found.dtype, np.float32)
+                np.testing.assert_array_equal(found, expected.astype(np.float32))
+            self.assertEqual(spectra.central_block(path).shape, SHAPE)
+            self.assertTrue(np.isfinite(planes.sample(path)).all())
+
+    def test_unsigned_differences_do_not_wrap_around(self) -> None:
+        small, large = np.full((3, 3), 2, np.uint16), np.full((3, 3), 5, np.uint16)
+        left = planes.rest(small, large, planes.Relation(1.0, 0.0))
+        np.testing.assert_array_equal(left, -3.0)
+
+    def test_units_that_differ_are_fitted_and_the_same_are_not(self) -> None:
+        generator = np.random.default_rng(0)
+        part, noise = generator.normal(size=(2, 4, 50, 50))
+        whole = 3 * part + 7 + noise
+        fitted = planes.relate(whole, part, fitted=True)
+        self.assertAlmostEqual(fitted.slope, 3, delta=0.05)
+        np.testing.assert_allclose(planes.rest(whole, part, fitted), noise, atol=0.2)
+        # Half the noise stayed: a fit would take it for signal and multiply the result.
+        blended = part + 5 * noise
+        same = planes.relate(part + 10 * noise, blended, fitted=False)
+        self.assertEqual(same.slope, 1.0)
+        self.assertEqual(planes.relate(whole, -part, fitted=False).slope, -1.0)
+        with self.assertRaisesRegex(DualError, "different sizes"):
+            planes.relate(whole, part[:2], fitted=True)
+
+    def test_constant_and_unfinished_volumes_can_be_compared(self) -> None:
+        constant, broken = np.ones((2, 3, 3)), np.full((2, 3, 3), np.nan)
+        self.assertEqual(planes.relate(constant, constant, fitted=True), (0.0, 1.0))
+        self.assertEqual(planes.relate(constant, broken, fitted=False), (1.0, 0.0))
+
+    def test_a_sample_is_from_all_over_the_volume_and_small(self) -> None:
+        depths = np.broadcast_to(np.arange(64)[:, None, None], (64, 600, 4)).astype(np.float32)
+        sample = planes.sample(self.write("deep.mrc", depths))
+        self.assertLess(sample.size, depths.size / 8)
+        self.assertLess(sample.min(), 8)
+        self.assertGreater(sample.max(), 55)
+
+    def test_circles_are_where_the_slice_cuts_the_balls(self) -> None:
+        positions = np.array([(10.0, 20.0, 5.0), (11.0, 21.0, 8.0), (12.0, 22.0, 9.0)])
+        which, centres, radii = planes.circles(positions, 4.0, "xy", 5)
+        np.testing.assert_array_equal(which, [0, 1])
+        np.testing.assert_array_equal(centres, [(10, 20), (11, 21)])
+        np.testing.assert_allclose(radii, [4.0, np.sqrt(16 - 9)])
+        which, centres, _ = planes.circles(positions[:1], 4.0, "xz", 20)
+        np.testing.assert_array_equal(centres, [(10, 5)])
+        which, centres, _ = planes.circles(positions[:1], 4.0, "yz", 10)
+        np.testing.assert_array_equal(centres, [(20, 5)])
+        self.assertEqual(planes.circles(np.zeros((0, 3)), 4.0, "xy", 0)[0].size, 0)
+
+    def test_pictures_are_arranged_so_that_they_are_large(self) -> None:
+        self.assertEqual(planes.arrangement(3, picture=1.0, window=3.0), (1, 3))
+        self.assertEqual(planes.arrangement(3, picture=6.0, window=2.0), (3, 1))
+        self.assertEqual(planes.arrangement(3, picture=2.0, window=1.8), (2, 2))
+
+
+class TestSpectra(FolderTest):
+    """Power spectra."""
+
+    def test_white_noise_is_flat_and_has_the_power_of_its_variance(self) -> None:
+        block = np.random.default_rng(1).normal(5, 3, (64, 64, 64)).astype(np.float32)
+        found = spectra.spectrum(block, 10.0, spectra.deviation(block))
+        self.assertEqual(found.frequency[-1], 1 / 20)
+        low, high = found.radial[8:20].mean(), found.radial[20:].mean()
+        self.assertAlmostEqual(float(low - high), 0, delta=0.03)
+        # log10 of the window's mean square, (3/8)^3, less that of a noise power's mean logarithm.
+        expected = 3 * np.log10(3 / 8) - np.euler_gamma / np.log(10)
+        self.assertAlmostEqual(float(found.radial[8:].mean()), expected, delta=0.02)
+        louder = spectra.spectrum(2 * block, 10.0, spectra.deviation(block))
+        self.assertAlmostEqual(float((louder.radial - found.radial).mean()), np.log10(4), places=3)
+
+    def test_a_wave_is_where_its_frequency_is(self) -> None:
+        z, _, x = np.indices((32, 48, 64))
+        block = np.sin(2 * np.pi * (z / 8 + x / 4)).astype(np.float32)
+        found = spectra.spectrum(block, 10.0, 1.0)
+        self.assertEqual(found.plane.shape, (32, 64))
+        peak = np.unravel_index(found.plane.argmax(), found.plane.shape)
+        frequency = ((peak[0] - 16) / 32, (peak[1] - 32) / 64)
+        self.assertIn(frequency, [(1 / 8, 1 / 4), (-1 / 8, -1 / 4)])
+        highest = found.frequency[found.radial.argmax()]
+        self.assertAlmostEqual(highest, np.hypot(1 / 8, 1 / 4) / 10, delta=1 / 320)
+
+    def test_a_missing_wedge_is_dark_about_the_vertical_axis(self) -> None:
+        noise = np.random.default_rng(2).normal(size=(48, 48, 48))
+        fz, _, fx = np.meshgrid(*[np.fft.fftfreq(48)] * 3, indexing="ij")
+        missing = np.abs(fx) < np.abs(fz) * np.tan(np.radians(30))
+        block = np.fft.ifftn(np.where(missing, 0, np.fft.fftn(noise))).real
+        plane = spectra.spectrum(block, 10.0, 1.0).plane
+        self.assertLess(plane[40, 24], plane[24, 40] - 1)
+
+    def test_only_the_middle_of_a_large_volume_is_read(self) -> None:
+        volume = np.zeros((140, 10, 150), np.int8)
+        volume[6:134, :, 11:139] = 1
+        block = spectra.central_block(self.write("large.mrc", volume))
+        self.assertEqual(block.shape, (128, 10, 128))
+        self.assertTrue((block == 1).all())
+        flat = spectra.spectrum(block, 10.0, spectra.deviation(block))
+        self.assertTrue(np.isfinite(flat.radial).all())
+
+
+class TestScene(FolderTest):
+    """Volumes side by side."""
+
+    def volumes(self) -> Shown:
+        signal = support.density(SHAPE)
+        noise = np.random.default_rng(0).normal(0, 1, SHAPE)
+        raw = np.rint(10 * (signal + noise)).astype(np.int8)
+        paths = (
+            ("raw", self.write("raw.mrc", raw)),
+            ("denoised", self.write("denoised.mrc", (10 * signal).astype(np.float32))),
+        )
+        return Shown("TS", 10.0, paths, Difference("removed", 0, 1), same_units=True)
+
+    def test_all_panels_of_a_slice(self) -> None:
+        classes = np.zeros(SHAPE, np.int8)
+        classes[10, 3, 4] = 2
+        shown = self.volumes()._replace(
+            classes=self.write("classes.mrc", classes), class_names={2: "ribosome"}
+        )
+        scene = Scene(shown)
+        self.assertEqual((scene.shape, scene.count, scene.classes), (SHAPE, 4, [2]))
+        raw, denoised, removed, coloured = scene.pictures("xy", 10)
+        assert raw.image is not None and denoised.image is not None and removed.image is not None
+        difference = raw.image - denoised.image
+        self.assertAlmostEqual(float(np.std(removed.image - difference)), 0, places=4)
+        assert coloured.classes is not None
+        self.assertEqual(coloured.classes[3, 4], 2)
+        self.assertEqual((scene.class_name(2), scene.class_name(1)), ("2 ribosome", "class 1"))
+        self.assertTrue(all(low < high for low, high in (p.limits for p in (raw, removed))))
+        limits = [picture.limits for picture in scene.pictures("yz", 1)]
+        self.assertEqual(limits[0], raw.limits, "the brightness does not change with the slice")
+        titles = [title for title, _ in scene.spectra()]
+        self.assertEqual(titles, ["raw", "denoised"])
+
+    def test_a_missing_file_is_told_in_its_panel(self) -> None:
+        shown = self.volumes()
+        path = shown.volumes[1][1]
+        os.unlink(path)
+        raw, denoised, removed = Scene(shown).pictures("xy", 3)
+        self.assertIsNotNone(raw.image)
+        self.assertIn("is gone", denoised.problem)
+        self.assertIn("both volumes", removed.problem)
+        self.assertEqual([title for title, _ in Scene(shown).spectra()], ["raw"])
+        Path(path).write_bytes(b"no volume" * 500)
+        self.assertIn("denoised.mrc", Scene(shown).pictures("xy", 3)[1].problem)
+
+    def test_a_file_that_goes_while_the_window_is_open(self) -> None:
+        shown = self.volumes()
+        scene = Scene(shown)
+        for _, path in shown.volumes:
+            os.unlink(path)
+        self.assertTrue(all(picture.problem for picture in scene.pictures("xy", 3)))
+        with self.assertRaises(DualError):
+            scene.spectra()
+
+    def test_volumes_of_different_sizes_have_no_difference(self) -> None:
+        shown = self.volumes()
+        self.write("denoised.mrc", np.zeros((5, 6, 7), np.float32))
+        self.assertIn("different sizes", Scene(shown).pictures("xy", 3)[2].problem)

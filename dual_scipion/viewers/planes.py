@@ -1,0 +1,155 @@
+"""Slices through volumes, and what is computed from them: samples, differences, circles of picks.
+
+Arrays and files only, no window. Volumes are ``(z, y, x)``.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple, Tuple
+
+import numpy as np
+
+from dual_core.errors import DualError
+from dual_scipion.slices import read_shape, read_slice
+
+_SAMPLE_SLICES = 8
+_SAMPLE_SIDE = 256  # values of a sampled slice along each axis
+
+
+class Plane(NamedTuple):
+    """How a volume is cut: the axis cut through, and those of the picture as in ``(z, y, x)``."""
+
+    axis: int
+    vertical: int
+    horizontal: int
+
+
+AXES = "zyx"
+PLANES: Dict[str, Plane] = {"xy": Plane(0, 1, 2), "xz": Plane(1, 0, 2), "yz": Plane(2, 0, 1)}
+
+
+class Relation(NamedTuple):
+    """How the values of two volumes go together: ``whole = slope * part + offset + rest``."""
+
+    slope: float
+    offset: float
+
+
+def cut(path: str, plane: str, index: int) -> np.ndarray:
+    """One slice of a file, float32 ``(vertical, horizontal)``; the lowest coordinate is in row 0.
+
+    Raises
+    ------
+    DualError
+        If the file cannot be read.
+    """
+    return read_slice(path, PLANES[plane].axis, index)
+
+
+def sample(path: str) -> np.ndarray:
+    """Values from all over a volume, float32 ``(slices, rows, columns)``.
+
+    Volumes of one shape are sampled at the same places.
+
+    Raises
+    ------
+    DualError
+        If the file cannot be read.
+    """
+    depth, height, width = read_shape(path)
+    count = min(_SAMPLE_SLICES, depth)
+    steps = [max(1, side // _SAMPLE_SIDE) for side in (height, width)]
+    # In the middle of equal parts: first and last slices are often empty or odd.
+    places = [int((part + 0.5) * depth / count) for part in range(count)]
+    return np.stack([read_slice(path, 0, z)[:: steps[0], :: steps[1]] for z in places])
+
+
+def relate(whole: np.ndarray, part: np.ndarray, fitted: bool) -> Relation:
+    """Bring two samples to one scale.
+
+    Parameters
+    ----------
+    whole, part : arrays of one shape.
+    fitted : whether the units differ, so that the slope is found by least squares. Otherwise it
+        is 1, or -1 where the contrast is turned: a fit would take noise that is in both for signal.
+
+    Raises
+    ------
+    DualError
+        If the shapes differ.
+    """
+    if whole.shape != part.shape:
+        raise DualError("the two volumes have different sizes and cannot be compared")
+    finite = np.isfinite(whole) & np.isfinite(part)
+    if not finite.any():
+        return Relation(1.0, 0.0)
+    one, other = whole[finite].astype(np.float64), part[finite].astype(np.float64)
+    mean, other_mean = one.mean(), other.mean()
+    product = float(np.mean((one - mean) * (other - other_mean)))
+    variance = float(other.var())
+    if fitted:
+        slope = product / variance if variance > 0 else 0.0
+    else:
+        slope = -1.0 if product < 0 else 1.0
+    return Relation(slope, float(mean - slope * other_mean))
+
+
+def rest(whole: np.ndarray, part: np.ndarray, relation: Relation) -> np.ndarray:
+    """What of ``whole`` is not in ``part``, float32.
+
+    Raises
+    ------
+    DualError
+        If the shapes differ.
+    """
+    if whole.shape != part.shape:
+        raise DualError("the two volumes have different sizes and cannot be compared")
+    scaled = np.float32(relation.slope) * part.astype(np.float32) + np.float32(relation.offset)
+    return np.asarray(whole.astype(np.float32) - scaled)
+
+
+def circles(
+    positions: np.ndarray, radius: float, plane: str, index: int
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where a slice cuts balls around positions.
+
+    Parameters
+    ----------
+    positions : ndarray, (n, 3)
+        ``(x, y, z)`` in voxels.
+    radius : float
+        Of the balls, in voxels.
+    plane, index : the slice.
+
+    Returns
+    -------
+    which : ndarray of int, (m,)
+        Of the positions, those that are cut.
+    centres : ndarray, (m, 2)
+        ``(horizontal, vertical)`` in voxels.
+    radii : ndarray, (m,)
+        Of the circles in the slice, in voxels.
+    """
+    axis, vertical, horizontal = PLANES[plane]
+    places = np.asarray(positions, dtype=np.float64).reshape(-1, 3)[:, ::-1]
+    distance = np.abs(places[:, axis] - index)
+    which = np.flatnonzero(distance < radius)
+    radii = np.sqrt(radius**2 - distance[which] ** 2)
+    return which, places[which][:, [horizontal, vertical]], radii
+
+
+def arrangement(count: int, picture: float, window: float) -> Tuple[int, int]:
+    """Rows and columns in which pictures are largest.
+
+    Parameters
+    ----------
+    count : number of pictures.
+    picture, window : width over height of one picture and of the room for all.
+    """
+
+    def size(rows: int) -> float:
+        columns = -(-count // rows)
+        return min(window / (columns * picture), 1 / rows)
+
+    rows = max(range(1, count + 1), key=size)
+    return rows, -(-count // rows)

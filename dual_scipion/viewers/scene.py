@@ -1,0 +1,185 @@
+"""The pictures of volumes that are shown side by side: slice by slice, each with its brightness."""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from dual_core.errors import DualError
+from dual_scipion.slices import display_range, read_shape
+from dual_scipion.viewers import planes, spectra
+from dual_scipion.viewers.shown import Shown
+
+CLASSES = "classes"
+
+
+class Picture(NamedTuple):
+    """One panel at one slice.
+
+    Attributes
+    ----------
+    title : str
+    image : ndarray, (vertical, horizontal), or None
+    limits : values that are black and white.
+    classes : ndarray of int, (vertical, horizontal), or None
+        Drawn over the image; 0 is nothing.
+    problem : why there is no image, for the user.
+    """
+
+    title: str
+    image: Optional[np.ndarray]
+    limits: Tuple[float, float] = (0.0, 1.0)
+    classes: Optional[np.ndarray] = None
+    problem: str = ""
+
+
+class Scene:
+    """Reads slices of what belongs together.
+
+    Samples of all volumes are taken at once, so that brightness is the same in all slices. What
+    cannot be read is told in its panel and does not concern the others.
+
+    Parameters
+    ----------
+    shown : Shown
+
+    Attributes
+    ----------
+    shape : ``(z, y, x)`` of the first volume that can be read, or None.
+    classes : the classes of the mask.
+    """
+
+    def __init__(self, shown: Shown) -> None:
+        self.shown = shown
+        self.shape: Optional[Tuple[int, int, int]] = None
+        self.classes: List[int] = []
+        self._problems: Dict[str, str] = {}
+        self._limits: Dict[str, Tuple[float, float]] = {}
+        self._relation: Optional[planes.Relation] = None
+        samples: Dict[int, np.ndarray] = {}
+        for number, (title, path) in enumerate(shown.volumes):
+            try:
+                if not os.path.exists(path):
+                    raise DualError(f"{path} is gone: it was moved, renamed or deleted")
+                samples[number] = planes.sample(path)
+                self.shape = self.shape or read_shape(path)
+            except DualError as error:
+                self._problems[title] = str(error)
+                continue
+            self._limits[title] = display_range(samples[number])
+        self._prepare_difference(samples)
+        self._prepare_classes()
+
+    def _prepare_difference(self, samples: Dict[int, np.ndarray]) -> None:
+        wanted = self.shown.difference
+        if wanted is None:
+            return
+        if wanted.whole not in samples or wanted.part not in samples:
+            self._problems[wanted.title] = "this needs both volumes"
+            return
+        whole, part = samples[wanted.whole], samples[wanted.part]
+        try:
+            self._relation = planes.relate(whole, part, wanted.fitted)
+            values = planes.rest(whole, part, self._relation)
+        except DualError as error:
+            self._problems[wanted.title] = str(error)
+            return
+        self._limits[wanted.title] = display_range(values)
+
+    def _prepare_classes(self) -> None:
+        if self.shown.classes is None:
+            return
+        try:
+            found = np.unique(planes.sample(self.shown.classes)).astype(int)
+        except DualError as error:
+            self._problems[CLASSES] = str(error)
+            return
+        # A sample may miss small ones, whose names are known.
+        known = self.shown.class_names or {}
+        self.classes = sorted({int(value) for value in (*found, *known) if value > 0})
+
+    @property
+    def count(self) -> int:
+        """How many panels there are."""
+        further = (self.shown.difference is not None) + (self.shown.classes is not None)
+        return len(self.shown.volumes) + further
+
+    def pictures(self, plane: str, index: int) -> List[Picture]:
+        """All panels at a slice: the volumes, their difference, the classes.
+
+        Raises nothing: a panel that cannot be read has a `problem` in it.
+        """
+        pictures = [self._volume(title, path, plane, index) for title, path in self.shown.volumes]
+        if self.shown.difference is not None:
+            pictures.append(self._difference(pictures))
+        if self.shown.classes is not None:
+            pictures.append(self._classes(pictures[len(self.shown.volumes) - 1], plane, index))
+        return pictures
+
+    def _volume(self, title: str, path: str, plane: str, index: int) -> Picture:
+        if title in self._problems:
+            return Picture(title, None, problem=self._problems[title])
+        try:
+            return Picture(title, planes.cut(path, plane, index), self._limits[title])
+        except DualError as error:
+            return Picture(title, None, problem=str(error))
+
+    def _difference(self, pictures: List[Picture]) -> Picture:
+        wanted = self.shown.difference
+        assert wanted is not None
+        if self._relation is None:
+            return Picture(wanted.title, None, problem=self._problems[wanted.title])
+        whole, part = pictures[wanted.whole].image, pictures[wanted.part].image
+        if whole is None or part is None:
+            return Picture(wanted.title, None, problem="this needs both volumes")
+        try:
+            image = planes.rest(whole, part, self._relation)
+        except DualError as error:
+            return Picture(wanted.title, None, problem=str(error))
+        return Picture(wanted.title, image, self._limits[wanted.title])
+
+    def _classes(self, under: Picture, plane: str, index: int) -> Picture:
+        if CLASSES in self._problems:
+            return Picture(CLASSES, None, problem=self._problems[CLASSES])
+        try:
+            mask = planes.cut(str(self.shown.classes), plane, index)
+        except DualError as error:
+            return Picture(CLASSES, None, problem=str(error))
+        image = under.image
+        if image is None or image.shape != mask.shape:
+            image = np.zeros_like(mask)
+        return Picture(CLASSES, image, under.limits, np.rint(mask).astype(int))
+
+    def class_name(self, number: int) -> str:
+        """The name of a class, or its number."""
+        name = (self.shown.class_names or {}).get(number)
+        return f"{number} {name}" if name else f"class {number}"
+
+    def spectra(self) -> List[Tuple[str, spectra.Spectrum]]:
+        """Title and spectrum of every volume that can be read.
+
+        In units of the first volume's deviation if the volumes can be compared, otherwise each
+        in units of its own.
+
+        Raises
+        ------
+        DualError
+            If none can be read.
+        """
+        found: List[Tuple[str, spectra.Spectrum]] = []
+        problem = "there is no volume"
+        unit: Optional[float] = None
+        for title, path in self.shown.volumes:
+            try:
+                block = spectra.central_block(path)
+            except DualError as error:
+                problem = str(error)
+                continue
+            if unit is None or not self.shown.same_units:
+                unit = spectra.deviation(block)
+            found.append((title, spectra.spectrum(block, self.shown.voxel_size_A, unit)))
+        if not found:
+            raise DualError(problem)
+        return found
