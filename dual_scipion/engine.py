@@ -44,8 +44,8 @@ ERROR_MARK = "dual: error: "  # how the engine begins the one line of its error
 CHECK_TIMEOUT_S = 120  # an environment on a slow network disk takes its time
 NEEDED = ("dual_core", "torch", "safetensors", "yaml")
 
-# Commands that the engine runs on several GPUs at once, by torchrun. None can, so far.
-DISTRIBUTED: FrozenSet[str] = frozenset()
+# Commands that the engine runs on several GPUs at once, by torchrun: a process for each.
+DISTRIBUTED: FrozenSet[str] = frozenset({"train"})
 # Commands without a network, and so without --device.
 DEVICELESS: FrozenSet[str] = frozenset({"pack", "pick", "evaluate volumes", "evaluate picks"})
 

@@ -186,16 +186,6 @@ class TestCommandLine(BaseTest):
         ):
             protocol.runEngine("denoise", {}, ["gone.mrc"])
 
-    def test_training_has_one_process_and_warns_of_more_gpus(self) -> None:
-        protocol = self.protocol(ProtDualTrain, gpuList="0,1")
-        self.assertTrue(any("a training uses one" in text for text in protocol._warnings()))
-        program, _ = engine.command_line("train", "c", engine.Placement(True, gpus=2))
-        self.assertNotIn("torch.distributed", program)
-        with mock.patch.object(engine, "DISTRIBUTED", frozenset({"train"})):
-            program, _ = engine.command_line("train", "c", engine.Placement(True, gpus=2))
-        launcher = "-m torch.distributed.run --standalone --nproc_per_node 2 -m dual_core"
-        self.assertTrue(program.endswith(launcher))
-
     def test_gpu_lists_are_checked(self) -> None:
         for gpus in ("0:1", "", "a"):
             self.assertTrue(self.protocol(gpuList=gpus)._validateGpus(), gpus)
