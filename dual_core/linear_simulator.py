@@ -33,6 +33,8 @@ class LinearSimulator:
     blocks : draws blocks ``(1, 1, side, side, side)`` of the clean domain.
     patch : side of the patches to draw.
     flips : groups of axes that may be flipped together without moving the missing wedge.
+    limits : lowest and highest value of the real tomograms, standardised. Integers saturate at
+        gold, where the linear model goes on and would outweigh all else in what is learned.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class LinearSimulator:
         blocks: PatchSource,
         patch: int,
         flips: Sequence[Tuple[int, ...]],
+        limits: Tuple[float, float] = (-np.inf, np.inf),
     ) -> None:
         self._source = blocks
         self._patch = patch
         self._flips = tuple(flips)
+        self._limits = limits
         field = (blocks.side + 2 * MARGIN,) * 3
         self._transfer = on_grid(model.transfer, field)
         self._amplitude = on_grid(model.noise_amplitude, field)
@@ -99,6 +103,8 @@ class LinearSimulator:
         spectrum = scipy.fft.rfftn(padded) * self._transfer
         spectrum += scipy.fft.rfftn(noise) * self._amplitude
         tomogram = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
+        low, high = self._limits
+        tomogram = np.clip(tomogram, np.float32(low), np.float32(high))
         inside = (slice(MARGIN, -MARGIN),) * 3
         return SimulatedBatch(tomogram[inside].copy(), density, noise[inside].copy())
 

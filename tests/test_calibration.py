@@ -137,3 +137,14 @@ def test_draws_are_reproducible_and_restored_exactly(simulator: LinearSimulator)
         np.testing.assert_array_equal(expected, found)
     assert first.tomogram.shape == (3, 1, 16, 16, 16)
     assert not np.array_equal(first.tomogram, following.tomogram)
+
+
+def test_simulated_tomograms_saturate_where_the_real_ones_do() -> None:
+    grid = np.ones((16, 16, 9), dtype=np.float32)
+    blocks = PatchSource(entries([cell(0)]), 16)
+    simulator = LinearSimulator(
+        LinearModel(grid, grid, ()), blocks, 16, FLIPS_SYMMETRIC, (-1.0, 1.5)
+    )
+    tomogram = simulator.draw_block(np.random.default_rng(0)).tomogram
+    assert tomogram.min() == -1.0 and tomogram.max() == 1.5
+    assert 0.3 < np.mean((tomogram > -1.0) & (tomogram < 1.5)) < 0.9

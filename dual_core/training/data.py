@@ -5,7 +5,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .domains import (
     OpenedFiles,
     allowed_flips,
     common_contrast,
+    limits_of,
     open_files,
     open_volumes,
     warn_of_labels,
@@ -97,7 +98,8 @@ def open_training_data(
     if config.uses_linear_model:
         generator = np.random.default_rng(config.seed)
         linear = fit_linear_model(noisy_domain.volumes, clean_domain.volumes, generator)
-        simulator = _simulator(linear, clean_domain.patches, config)
+        limits = limits_of(noisy_files.statistics, noisy_domain.volumes)
+        simulator = _simulator(linear, clean_domain.patches, config, limits)
         _tell(linear, voxel_size_A)
     return TrainingData(noisy_domain, clean_domain, voxel_size_A, simulator)
 
@@ -128,7 +130,8 @@ def _missing_wedge(
     simulator, pairs = None, None
     if config.uses_linear_model:
         pairs = WedgePairs(domain.patches, config.tilt_range_deg)
-        simulator = _simulator(pairs.linear_model(), patches, config)
+        limits = limits_of(files.statistics, domain.volumes)
+        simulator = _simulator(pairs.linear_model(), patches, config, limits)
     return TrainingData(domain, second, voxel_size_A, simulator, pairs)
 
 
@@ -154,11 +157,12 @@ def _domain(
 
 
 def _simulator(
-    linear: LinearModel, clean: PatchSource, config: TrainingConfig
+    linear: LinearModel, clean: PatchSource, config: TrainingConfig, limits: Tuple[float, float]
 ) -> LinearSimulator:
     side = min(max(BLOCK_SIDE, config.patch), clean.smallest_side)
     blocks = clean.with_side(side - side % config.multiple)
-    return LinearSimulator(linear, blocks, config.patch, allowed_flips(config.tilt_range_deg))
+    flips = allowed_flips(config.tilt_range_deg)
+    return LinearSimulator(linear, blocks, config.patch, flips, limits)
 
 
 def _tell(linear: LinearModel, voxel_size_A: float) -> None:

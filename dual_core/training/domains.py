@@ -75,6 +75,18 @@ class OpenedFiles:
         )
 
 
+def limits_of(
+    statistics: Sequence[VolumeStatistics], volumes: Sequence[StandardisedVolume]
+) -> Tuple[float, float]:
+    """The lowest and the highest standardised value in the volumes with these statistics."""
+    ends = [
+        (value - entry.mean) / entry.deviation
+        for found, entry in zip(statistics, volumes)
+        for value in (found.minimum, found.maximum)
+    ]
+    return min(ends), max(ends)
+
+
 def open_files(
     volumes: Sequence[Volume], voxel_size_A: float, tilt_axis: str = "y"
 ) -> OpenedFiles:

@@ -15,6 +15,11 @@ CPU_THREADS_HELP = (
     "number of tomograms that are done at a time. On a GPU 2 to 4 are enough."
 )
 
+GPUS_HELP = (
+    "One tomogram uses one GPU: for N GPUs at a time set Scipion threads to N + 1 (N + 2 if the "
+    "input set is still growing)."
+)
+
 
 class FormParts:
     """Mixin of `ProtDualBase`: each method adds some parameters to a form.
@@ -48,8 +53,14 @@ class FormParts:
             **options,
         )
 
-    def _addGpu(self, form: Any) -> None:
-        """The GPU switch and list, which Scipion shows in the head of the form."""
+    def _addGpu(self, form: Any, several: str = GPUS_HELP) -> None:
+        """The GPU switch and list, which Scipion shows in the head of the form.
+
+        Parameters
+        ----------
+        form : of the protocol.
+        several : what becomes of more than one GPU.
+        """
         form.addHidden(
             params.USE_GPU,
             params.BooleanParam,
@@ -64,9 +75,7 @@ class FormParts:
             default="0",
             label="GPU IDs",
             help="Numbers of the GPUs to use, as nvidia-smi counts them, for example '0' or '0,1'. "
-            "One tomogram uses one GPU: for N GPUs at a time set Scipion threads to N + 1 (N + 2 "
-            "if the input set is still growing). In a queue only how many there are counts; the "
-            "queue chooses which.",
+            f"{several} In a queue only how many there are counts; the queue chooses which.",
         )
 
     def _addContrast(self, form: Any) -> None:

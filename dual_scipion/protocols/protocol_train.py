@@ -7,12 +7,15 @@ import shutil
 from enum import Enum
 from typing import Any, Dict, List, Optional, Tuple
 
+from pyworkflow.utils import Environ
+
 from dual_core.errors import DualError
 from dual_scipion import convert, engine
 from dual_scipion.objects import DualModel
 from dual_scipion.protocols.protocol_base import ProtDualBase
 from dual_scipion.protocols.protocol_import_model import model_summary
 from dual_scipion.protocols.train_form import (
+    GPUS_HELP,
     MODE_CONTINUE,
     MODE_NEW,
     PRESETS,
@@ -60,7 +63,7 @@ class ProtDualTrain(ProtDualBase):
     def _defineParams(self, form: Any) -> None:
         self._addInputSection(form)
         define_training_params(self, form)
-        self._addGpu(form)
+        self._addGpu(form, GPUS_HELP)
         self._addParallel(form)
 
     # --------------------------- steps ---------------------------
@@ -96,6 +99,14 @@ class ProtDualTrain(ProtDualBase):
             self._defineSourceRelation(self.inputTomograms, model)
             if self.needsClean():
                 self._defineSourceRelation(self.inputClean, model)
+
+    def _engineEnviron(self) -> Environ:
+        """The engine's environment; its processes, one for each GPU, share the CPU threads."""
+        environ = super()._engineEnviron()
+        if self.gpuCount() > 1 and "OMP_NUM_THREADS" in environ:
+            threads = int(environ["OMP_NUM_THREADS"]) // self.gpuCount()
+            environ["OMP_NUM_THREADS"] = str(max(1, threads))
+        return environ
 
     # --------------------------- the engine's options ---------------------------
     def engineOptions(self) -> Dict[str, Any]:
@@ -215,10 +226,6 @@ class ProtDualTrain(ProtDualBase):
 
     def _warnings(self) -> List[str]:
         warnings = super()._warnings()
-        if self.gpuCount() > 1:
-            warnings.append(
-                f"{self.gpuCount()} GPUs are given; a training uses one, the first of the list."
-            )
         tomograms, clean = self.inputTomograms.get(), self.inputClean.get()
         if self.isContinuation() or not self.needsClean() or tomograms is None or clean is None:
             return warnings
@@ -233,9 +240,14 @@ class ProtDualTrain(ProtDualBase):
 
     def _summary(self) -> List[str]:
         model = getattr(self, self._outputName(), None)
-        if model is None:
-            return ["No model yet. Analyze Results shows how the training goes."]
-        return model_summary(model)
+        summary = ["No model yet. Analyze Results shows how the training goes."]
+        if model is not None:
+            summary = model_summary(model)
+        if self.gpuCount() > 1:
+            summary.append(
+                f"On {self.gpuCount()} GPUs: an iteration has {self.gpuCount()} times the patches."
+            )
+        return summary
 
     def _methods(self) -> List[str]:
         model = getattr(self, self._outputName(), None)

@@ -23,6 +23,12 @@ CONTINUE = f"trainingMode == {MODE_CONTINUE}"
 NOT_NEGATIVE = params.GE(0, error="must be 0 or more")
 POSITIVE = params.GT(0, error="must be more than 0")
 
+GPUS_HELP = (
+    "The training uses all of them at once. Each draws its own patches, so N GPUs see N times the "
+    "patches in an iteration: the training is calmer, not shorter. For about as many patches in "
+    "less time give fewer iterations. GPUs of one kind are best."
+)
+
 
 def define_training_params(protocol: Any, form: Any) -> None:
     """Add all parameters of the training but those of GPU and threads."""
@@ -169,7 +175,8 @@ def _define_training(form: Any) -> None:
         condition=NEW,
         expertLevel=LEVEL_ADVANCED,
         label="Patches an iteration",
-        help="0 takes 4. Fewer need less memory; more make the training calmer and slower.",
+        help="0 takes 4. Fewer need less memory; more make the training calmer and slower. "
+        "Of several GPUs each has so many.",
     )
     group.addParam(
         "seed",
