@@ -16,6 +16,8 @@ from torch.nn import functional
 EPSILON = 1e-6  # inside the logarithms of equations 4 and 5, and under their square roots
 POWER_FLOOR = 1e-3  # of white noise's power; bands below it count as empty
 DIRECTION_STEP_DEG = 5.0
+FINE_RINGS = 16  # as many are one coefficient wide, the others two
+HEIGHT_STEP = 4.0  # coefficients along the tilt axis
 
 
 def permute_noise(mask: Tensor, order: Tensor) -> Tensor:
@@ -76,9 +78,10 @@ def spectrum_loss(real: Tensor, fake: Tensor) -> Tensor:
 
     Parameters
     ----------
-    real, fake : ``(b, 1, z, y, x)`` of one shape. Bands are shells of one coefficient's width, cut
-        into directions about the tilt axis y, and count by the root of their coefficients. The
-        faces are tapered: else the jump from face to face fills the missing wedge.
+    real, fake : ``(b, 1, z, y, x)`` of one shape. Bands are the parts of rings about the tilt axis
+        y: near that axis the ramp of the reconstruction leaves little noise, whatever the height
+        along y. They count by the root of their coefficients. The faces are tapered: else the
+        jump from face to face fills the missing wedge.
     """
     shape = real.shape[-3], real.shape[-2], real.shape[-1]
     bands, counts = _bands(shape, real.device)
@@ -106,12 +109,17 @@ def _taper(shape: Tuple[int, int, int], device: torch.device) -> Tensor:
 @functools.lru_cache(maxsize=8)
 def _bands(shape: Tuple[int, int, int], device: torch.device) -> Tuple[Tensor, Tensor]:
     """The band of each coefficient of a full spectrum, and how many coefficients each holds."""
-    axes = [torch.fft.fftfreq(length, device=device) for length in shape]
+    axes = [torch.fft.fftfreq(length, device=device) * max(shape) for length in shape]
     kz, ky, kx = torch.meshgrid(*axes, indexing="ij")
-    shell = torch.round(torch.sqrt(kz**2 + ky**2 + kx**2) * max(shape)).long()
-    direction = torch.rad2deg(torch.atan2(kz, kx)).remainder(180.0)
+    distance = torch.sqrt(kz**2 + kx**2)
+    fine = torch.round(distance)
+    ring = torch.where(fine < FINE_RINGS, fine, FINE_RINGS + torch.round(distance / 2)).long()
+    height = torch.round(ky.abs() / HEIGHT_STEP).long()
+    direction = torch.rad2deg(torch.atan2(kz, kx)).remainder(180.0) / DIRECTION_STEP_DEG
     steps = int(180.0 / DIRECTION_STEP_DEG)
-    key = shell * steps + (direction / DIRECTION_STEP_DEG).long().clamp(max=steps - 1)
+    # Next to the axis there are too few coefficients to tell directions apart.
+    direction = torch.where(fine < 2, 0.0, direction).long().clamp(max=steps - 1)
+    key = (ring * (max(shape) + 1) + height) * steps + direction
     _, bands, counts = torch.unique(key.flatten(), return_inverse=True, return_counts=True)
     return bands, counts.float()
 

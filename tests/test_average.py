@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import center_of_mass, gaussian_filter, shift
 
 from dual_core.averaging import average_particles, fit_ball, radial_profile
 from dual_core.cli.main import main
@@ -152,6 +153,51 @@ def test_picks_of_denoised_tomograms_sit_on_the_particles_of_the_raw_ones(tmp_pa
     assert control["height"] < 0.5 * told["height"]
     with mrcfile.open(output / "average.mrc") as file:
         assert not np.allclose(file.data, average)
+
+
+def ball_of_a_structure(path, box):
+    """The ball that fits a density map in all orientations, from its centre of mass."""
+    with mrcfile.open(path) as file:
+        density, voxel_A = file.data.astype(np.float32), float(file.voxel_size.x)
+    middle = np.array(density.shape) // 2
+    centred = shift(density, middle - np.array(center_of_mass(density)), order=1)
+    around = tuple(slice(m - box // 2, m - box // 2 + box) for m in middle)
+    radius, mean = radial_profile(centred[around], voxel_A)
+    offset = (np.arange(box) - box // 2) * voxel_A
+    z, y, x = np.meshgrid(offset, offset, offset, indexing="ij")
+    return fit_ball(np.interp(np.sqrt(z**2 + y**2 + x**2), radius, mean), voxel_A)
+
+
+def test_picks_on_ribosomes_show_a_ball_of_the_ribosomes_radius(tmp_path):
+    """Four tomograms of purified ribosomes in very much noise, picked and averaged as by a user."""
+    data = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = data / "ribosome_like"
+    if not (folder / "tomo_3.mrc").exists():
+        pytest.skip("the tomograms of ribosomes are not beside the repository")
+    tomograms = [str(folder / f"tomo_{number}.mrc") for number in range(4)]
+    options = ["--diameter", "280", "--number", "40", "--output", str(tmp_path)]
+    assert main(["pick", *tomograms, *options]) == 0
+
+    def ball(name, lists, *more):
+        """What ``dual average`` tells of the raw tomograms at some positions."""
+        where = ["--box", "36", "--contrast", "dark", "--output", str(tmp_path / name), *more]
+        assert main(["average", *tomograms, "--picks", *map(str, lists), *where]) == 0
+        return json.loads((tmp_path / name / "average.json").read_text())
+
+    picked = ball("picked", [tmp_path / f"tomo_{number}_picks.csv" for number in range(4)])
+    true = ball("true", [folder / f"particles_{n}.csv" for n in range(4)], "--class", "1")
+    expected = ball_of_a_structure(data / "templates" / "4v4r.mrc", 36)
+    # The picks are some voxels off the centres, which smears the ball a little.
+    assert true["radius_A"] == pytest.approx(expected.radius_A, rel=0.07)
+    assert picked["radius_A"] == pytest.approx(expected.radius_A, rel=0.12)
+    assert picked["height"] > 0.75 * true["height"]
+
+    generator = np.random.default_rng(0)
+    for number in range(4):
+        somewhere = generator.integers(18, (46, 174, 174), (60, 3))
+        write_csv(tmp_path / f"somewhere_{number}.csv", position_columns(somewhere, 10.0))
+    control = ball("somewhere", [tmp_path / f"somewhere_{number}.csv" for number in range(4)])
+    assert control["height"] < 0.5 * picked["height"]
 
 
 @pytest.mark.parametrize(

@@ -344,6 +344,17 @@ def test_spectrum_loss_sees_a_missing_wedge_but_not_where_things_are():
     assert float(losses.spectrum_loss(volume, moved)) < 0.05
 
 
+def test_spectrum_loss_sees_what_is_missing_next_to_the_tilt_axis():
+    """Far out along it too, where a shell would hide that among all that is as fine."""
+    torch.manual_seed(0)
+    volume = torch.randn(1, 1, 32, 32, 32)
+    spectrum = torch.fft.fftn(volume)
+    kz, ky, kx = torch.meshgrid(*[torch.fft.fftfreq(32) * 32] * 3, indexing="ij")
+    near = (torch.sqrt(kz**2 + kx**2) < 2) & (ky.abs() > 6)
+    fainter = torch.fft.ifftn(torch.where(near, 0.3 * spectrum, spectrum)).real
+    assert float(losses.spectrum_loss(volume, fainter)) > 0.003  # 0.0003 with shells
+
+
 def test_spectrum_loss_of_an_empty_patch_has_finite_gradients():
     empty = torch.zeros(2, 1, 8, 8, 8, requires_grad=True)
     losses.spectrum_loss(torch.randn(2, 1, 8, 8, 8), empty).backward()

@@ -85,7 +85,7 @@ class TrainingConfig:
     generator_rehearsals: int = 1
     rehearsal_rate: float = 3.0
     settle_from: float = 0.85
-    spectrum_weight: float = 1.0
+    spectrum_weight: float = 3.0
     beside_wedge_weight: float = 0.02
     average_decay: float = 0.995
     code_pool: int = 128
