@@ -184,6 +184,7 @@ def picture(
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False
     )
+    figure.get_layout_engine().set(rect=(0.0, 0.0, 1.0, 0.985))  # type: ignore[union-attr]
     figure.savefig(path)
 
 

@@ -80,11 +80,11 @@ def told(numbers: Dict[str, Any]) -> List[str]:
             f"{AGAINST_TRUTH[key]} {mean['raw']:.3g} raw, {mean['denoised']:.3g} denoised"
             for key, mean in truth["means"].items()
         ]
-        lines.append(f"*Against the truth* ({truth['tomograms']} tomograms): {'; '.join(parts)}.")
+        lines.append(f"*Against the truth* (tomograms: {truth['tomograms']}): {'; '.join(parts)}.")
     if picks:
         lines.append(
-            f"*Picks* ({picks['tomograms']} tomograms): precision {picks['precision']:.3f}, recall "
-            f"{picks['recall']:.3f}, F1 {picks['f1']:.3f}; {picks['found']} of "
+            f"*Picks* (tomograms: {picks['tomograms']}): precision {picks['precision']:.3f}, "
+            f"recall {picks['recall']:.3f}, F1 {picks['f1']:.3f}; {picks['found']} of "
             f"{picks['particles']} particles found by {picks['picks']} picks within "
             f"{picks['tolerance_A']:g} A."
         )

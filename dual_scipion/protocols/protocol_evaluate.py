@@ -272,7 +272,7 @@ class ProtDualEvaluate(ProtDualBase):
             return ["No report yet."]
         numbers = self._numbers()
         names = numbers.get("tomograms", [])
-        lines = [f"{len(names)} tomograms examined: {', '.join(names)}."]
+        lines = [f"Tomograms examined: {len(names)} ({', '.join(names)})."]
         return lines + evaluation_numbers.told(numbers) + [f"Report: {self.reportPath()}"]
 
     def _methods(self) -> List[str]:

@@ -116,7 +116,7 @@ class TestEvaluate(BaseTest):
         summary = " ".join(protocol.summary())
         self.assertIn("precision 0.250", summary)
         self.assertIn("1 of 4 particles found by 2 picks within 30 A", summary)
-        self.assertIn("*Against the truth* (2 tomograms): correlation", summary)
+        self.assertIn("*Against the truth* (tomograms: 2): correlation", summary)
         self.assertIn("evaluated on 2 tomograms with DUAL", protocol.methods()[0])
         self.assertFalse(os.listdir(protocol._getExtraPath("work")), "work folders are removed")
         self.assertEqual(len(self.proj.getSourceParents(protocol.Report)), 5)
