@@ -1,5 +1,6 @@
-# make demo    the engine alone in .venv, then the main job on a small synthetic cell
-# make test    everything in .venv, then ruff, mypy and every test with its coverage
+# make demo            the engine alone in .venv, then the main job on a small synthetic cell
+# make test            everything in .venv, then ruff, mypy and every test with its coverage
+# make scipion-demo    all of the plugin in one Scipion project (SCREENSHOTS=folder: and pictures)
 #
 # Another interpreter:       make test PYTHON=python3.12
 # Python 3.8 for the plugin: make test PYTHON38=/path/to/python3.8 (found by itself where it is
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS)
 INPUTS := setup.py dual_core/__init__.py $(wildcard $(CONSTRAINTS))
 
-.PHONY: help test demo lint unit environment python38 clean distclean
+.PHONY: help test demo scipion-demo lint unit environment python38 clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -40,6 +41,10 @@ unit: $(VENV)/.stamp-test $(if $(PYTHON38),$(VENV38)/.stamp)
 
 demo: $(VENV)/.stamp-core
 	$(BIN)/dual demo --output $(DEMO_OUTPUT)
+
+scipion-demo: $(VENV)/.stamp-test
+	$(BIN)/python benchmarks/scipion_demo.py --output $(DEMO_OUTPUT)/scipion \
+	  $(if $(SCREENSHOTS),--screenshots $(SCREENSHOTS))
 
 environment: $(VENV)/.stamp-test
 

@@ -6,12 +6,13 @@ well). torch is not in it: the engine's interpreter is another one.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Sequence, Set
 
 import pytest
 from conftest import REPOSITORY, scipion_variables
@@ -34,8 +35,7 @@ for module in pkgutil.walk_packages(dual_scipion.__path__, "dual_scipion."):
         told["modules"].append(module.name)
 told["torch"] = importlib.util.find_spec("torch") is not None or "torch" in sys.modules
 for kind, found in (("viewers", domain.getViewers()), ("wizards", domain.getWizards())):
-    ours = [one for one in found.values() if one.__module__.startswith("dual_scipion.")]
-    told[kind] = {one.__name__: one.__module__ for one in ours}
+    told[kind] = [name for name, one in found.items() if one.__module__.startswith("dual_scipion.")]
 told["forms"] = {}
 for name, kind in domain.getProtocols().items():
     if not kind.__module__.startswith("dual_scipion.") or kind.isBase():
@@ -82,12 +82,15 @@ def told(home: Path) -> Dict[str, Any]:
     return answer
 
 
-def classes_of(folder: str, ending: str) -> Dict[str, str]:
-    """The classes of a folder of the plugin by a regular expression of their bases."""
-    found = {}
+def classes_of(folder: str) -> Set[str]:
+    """The classes of a folder of the plugin that say what they are for, by ``_targets``."""
+    found = set()
     for path in (REPOSITORY / "dual_scipion" / folder).glob("*.py"):
-        for name in re.findall(rf"^class (\w+)\([^)]*{ending}\)", path.read_text(), re.MULTILINE):
-            found[name] = path.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                given = [target for one in node.body for target in getattr(one, "targets", [])]
+                if any(getattr(target, "id", "") == "_targets" for target in given):
+                    found.add(node.name)
     return found
 
 
@@ -112,8 +115,8 @@ def test_every_form_defines_and_says_what_is_missing(told):
 
 def test_scipion_finds_viewers_and_wizards(told):
     """A viewer or wizard whose module fails is dropped with a warning that nobody sees."""
-    assert set(classes_of("wizards", "Wizard")) <= set(told["wizards"])
-    assert set(classes_of("viewers", "Viewer")) <= set(told["viewers"])
+    for folder in ("viewers", "wizards"):
+        assert classes_of(folder) and classes_of(folder) <= set(told[folder])
 
 
 def test_the_guards_of_the_forms_pass(home):

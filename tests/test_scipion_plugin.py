@@ -16,7 +16,7 @@ def run_scipion_tests(module: str, environment: dict, folder: Path) -> subproces
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1200,
         check=False,
     )
 

@@ -56,8 +56,10 @@ class ProtDualImportModel(ProtDualBase):
 
     def _validate(self) -> List[str]:
         """The file only: the engine is not needed."""
+        if not self.modelFile.get():
+            return ["Give the file of a model, model.safetensors of a training."]
         try:
-            read_card(self.modelFile.get() or "")
+            read_card(self.modelFile.get())
         except DualError as error:
             return [str(error)]
         return []

@@ -1,0 +1,286 @@
+"""All of the plugin in one Scipion project, launched as from its forms, on data of its own.
+
+    python benchmarks/scipion_demo.py --output demo_output/scipion --screenshots docs/images
+
+Generates a specimen and projects it (``dual project``), imports the tomograms with the protocol of
+scipion-em-tomo, generates other grand models, trains, denoises, picks, simulates, trains for the
+missing wedge, compensates, and evaluates against the specimen. It ends with a line for each
+protocol, and with status 1 if one failed. What an earlier run has finished is not done again.
+With --screenshots the finished project, forms, viewers and wizards are photographed on a virtual
+screen (Xvfb). ``make scipion-demo`` runs it, and with SCREENSHOTS=docs/images as above.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = "DUAL_demo"
+VOXEL_SIZE_A = 10.0
+TILTS_DEG = (-60.0, 60.0, 3.0)
+SIZE = {"sizeX": 144, "sizeY": 144, "sizeZ": 64}
+# Few kinds, the largest of which is what is picked.
+SPECIMEN = "two_subunits_3200 barrel_960 ring_540 antibody_150"
+PICKED_CLASS = 1
+DIAMETER_A = 260.0
+ITERATIONS, WEDGE_ITERATIONS = 200, 100
+Output = Tuple[Optional[Any], str]
+
+
+class Row(NamedTuple):
+    """What the table at the end tells of a protocol."""
+
+    label: str
+    status: str
+    seconds: float
+    outputs: str
+
+
+def prepare_scipion(output: Path) -> None:
+    """Let Scipion write below `output`; must be done before pyworkflow is imported."""
+    hosts = Path(sysconfig.get_path("purelib"), "scipion", "templates", "hosts.template")
+    os.environ["SCIPION_USER_DATA"] = str(output)
+    for name, value in (
+        ("SCIPION_HOME", output / "home"),
+        ("SCIPION_DOMAIN", "pwem"),
+        ("SCIPION_PYTHON", sys.executable),
+        ("SCIPION_HOSTS", hosts),
+        ("SCIPION_NOTIFY", "False"),
+    ):
+        os.environ.setdefault(name, str(value))
+
+
+class Chain:
+    """A project, and the protocols that were launched in it."""
+
+    def __init__(self) -> None:
+        from pyworkflow.project import Manager
+
+        manager = Manager()
+        if not manager.hasProject(PROJECT):
+            manager.createProject(PROJECT)
+        self.project = manager.loadProject(PROJECT)  # which also goes into its folder
+        self.rows: List[Row] = []
+
+    def run(
+        self, label: str, kind: Any, inputs: Optional[Dict[str, Output]] = None, **values: Any
+    ) -> Optional[Any]:
+        """Launch a protocol and wait for it, unless it is done or lacks an input.
+
+        Parameters
+        ----------
+        label : in the project.
+        kind : class of the protocol.
+        inputs : parameter to protocol and the name of its output; the protocol may be None, one
+            that did not get so far.
+        values : of the other parameters.
+
+        Returns
+        -------
+        protocol, or None if it has not finished
+        """
+        inputs = inputs or {}
+        protocol = self._finished(label)
+        seconds = 0.0
+        if protocol is None:
+            if any(source is None for source, _ in inputs.values()):
+                self.rows.append(Row(label, "not launched", 0.0, "an input is missing"))
+                return None
+            print(f"{label} ...", flush=True)
+            protocol = self.project.newProtocol(kind, **values)
+            protocol.setObjLabel(label)
+            for name, (source, output) in inputs.items():
+                pointer = getattr(protocol, name)
+                pointer.set(source)
+                pointer.setExtended(output)
+            started = time.monotonic()
+            self.project.launchProtocol(protocol, wait=True)
+            seconds = time.monotonic() - started
+        outputs = ", ".join(f"{name}: {value}" for name, value in protocol.iterOutputAttributes())
+        self.rows.append(Row(label, protocol.getStatus(), seconds, outputs))
+        if protocol.isFinished():
+            return protocol
+        self.rows[-1] = self.rows[-1]._replace(outputs=str(protocol.getErrorMessage()))
+        return None
+
+    def _finished(self, label: str) -> Optional[Any]:
+        for protocol in self.project.getRuns():
+            if protocol.getObjLabel() == label and protocol.isFinished():
+                return protocol
+        return None
+
+
+def launch_all(chain: Chain, data: Path, threads: int) -> None:
+    """The whole story, with so many threads of the engine."""
+    from tomo.protocols import ProtImportTomograms
+
+    from dual_scipion import protocols as ours
+
+    cpu = {"useGpu": False, "numberOfThreads": threads}
+    one = {"useGpu": False, "numberOfThreads": 1, "binThreads": threads}  # tomogram at a time
+    crowd = {**SIZE, "voxelSize": VOXEL_SIZE_A, "gold": 2, "vesicles": 1, "radiusMax": 22.0}
+
+    specimen = chain.run(
+        "make a specimen",
+        ours.ProtDualGrandModels,
+        phantoms=SPECIMEN,
+        count=2,
+        seed=1,
+        radiusMin=14.0,
+        **crowd,
+    )
+    if specimen is not None:
+        project_specimen(specimen, data)
+    low, high, step = TILTS_DEG
+    imported = chain.run(
+        "import tomograms",
+        ProtImportTomograms,
+        filesPath=str(data),
+        filesPattern="{TS}.mrc",
+        samplingRate=VOXEL_SIZE_A,
+        acquisitionAngleMin=low,
+        acquisitionAngleMax=high,
+        step=step,
+    )
+    tomograms = (imported, "Tomograms")
+    cells = chain.run(
+        "generate grand models",
+        ours.ProtDualGrandModels,
+        count=3,
+        seed=2,
+        radiusMin=14.0,
+        **crowd,
+    )
+    grand_models = (cells, "Tomograms")
+    model = chain.run(
+        "train model",
+        ours.ProtDualTrain,
+        {"inputTomograms": tomograms, "inputClean": grand_models},
+        preset=0,
+        iterations=ITERATIONS,
+        **cpu,
+    )
+    denoised = chain.run(
+        "denoise tomograms",
+        ours.ProtDualDenoise,
+        {"inputTomograms": tomograms, "inputModel": (model, "Model")},
+        **one,
+    )
+    picks = chain.run(
+        "DoG picking",
+        ours.ProtDualPickDog,
+        {"inputTomograms": (denoised, "Tomograms"), "inputExtract": tomograms},
+        diameter=DIAMETER_A,
+        border=60.0,
+        numberOfThreads=1,
+        binThreads=threads,
+    )
+    chain.run(
+        "simulate tomograms",
+        ours.ProtDualSimulate,
+        {"inputTomograms": grand_models, "inputModel": (model, "Model")},
+        **one,
+    )
+    wedge = chain.run(
+        "train for the missing wedge",
+        ours.ProtDualTrain,
+        {"inputTomograms": tomograms},
+        task=2,
+        preset=0,
+        iterations=WEDGE_ITERATIONS,
+        **cpu,
+    )
+    chain.run(
+        "compensate missing wedge",
+        ours.ProtDualCompensateWedge,
+        {
+            "inputTomograms": tomograms,
+            "inputModel": (wedge, "Model"),
+            "denoisingModel": (model, "Model"),
+        },
+        **one,
+    )
+    chain.run(
+        "evaluate denoising",
+        ours.ProtDualEvaluate,
+        {
+            "inputTomograms": tomograms,
+            "inputDenoised": (denoised, "Tomograms"),
+            "inputModel": (model, "Model"),
+            "inputTruth": (specimen, "Tomograms"),
+            "inputTruePicks": (specimen, "Coordinates"),
+            "inputPicks": (picks, "Coordinates"),
+        },
+        howMany=1,
+        diameter=DIAMETER_A,
+        onlyClass=PICKED_CLASS,
+        **cpu,
+    )
+
+
+def project_specimen(specimen: Any, data: Path) -> None:
+    """Tomograms of the specimen, named after its tsIds: what a microscope would bring."""
+    data.mkdir(parents=True, exist_ok=True)
+    for item in specimen.Tomograms:
+        target = data / f"{item.getTsId()}.mrc"
+        if target.exists():
+            continue
+        source = Path(item.getFileName())
+        command = [sys.executable, "-m", "dual_core", "project", str(source), "--quiet"]
+        command += ["--output", str(data / "made"), "--tilt-range", *map(str, TILTS_DEG)]
+        subprocess.run(command, check=True)
+        os.replace(data / "made" / f"{source.stem}_tomogram.mrc", target)
+    specimen.Tomograms.close()
+
+
+def table(rows: List[Row]) -> str:
+    """A line for each protocol."""
+    width = max(len(row.label) for row in rows)
+    return "\n".join(
+        f"{row.label:{width}}  {row.status:12}  {row.seconds:6.0f} s  {row.outputs}" for row in rows
+    )
+
+
+def photograph(project: str, folder: Path) -> None:
+    """Take the pictures in a process of its own, on a screen that ends after it."""
+    from dual_scipion.tests.screen import virtual_screen
+
+    with virtual_screen() as display:
+        command = [sys.executable, str(ROOT / "benchmarks" / "scipion_screenshots.py"), project]
+        environment = {**os.environ, "DISPLAY": display}
+        subprocess.run([*command, str(folder.resolve())], env=environment, check=True)
+
+
+def main() -> int:
+    """Run the demo; 1 if a protocol failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path("demo_output/scipion"))
+    parser.add_argument(
+        "--screenshots", type=Path, metavar="FOLDER", help="where to; needs Xvfb (package xvfb)"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="of the engine (default: 2)")
+    args = parser.parse_args()
+    output = args.output.resolve()
+    prepare_scipion(output)
+    folder = args.screenshots.resolve() if args.screenshots else None
+    started = time.monotonic()
+    chain = Chain()  # from here on the project's folder is the current one
+    launch_all(chain, output / "tomograms", args.threads)
+    print(f"\n{table(chain.rows)}\n\n{time.monotonic() - started:.0f} s; open the project with")
+    print(f"SCIPION_USER_DATA={output} scipion3 project {PROJECT}")
+    if any(row.status != "finished" for row in chain.rows):
+        return 1
+    if folder is not None:
+        photograph(chain.project.getPath(), folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
