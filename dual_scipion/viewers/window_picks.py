@@ -176,6 +176,7 @@ class PicksWindow(PluginWindow):
         bars: Any = []
         if scores.size:
             _, _, bars = chart.hist(scores, bins=min(_BINS, max(scores.size // 3, 5)))
+            chart.yaxis.get_major_locator().set_params(integer=True)
         line = chart.axvline(self.threshold(), color="black", linewidth=1.2)
         plain(chart)
         self._art = (picture, image, bars, line)
