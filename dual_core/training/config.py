@@ -84,7 +84,7 @@ class TrainingConfig:
     rehearsals: int = 2
     generator_rehearsals: int = 1
     rehearsal_rate: float = 3.0
-    settle_from: float = 0.85
+    settle_from: float = 0.7
     spectrum_weight: float = 3.0
     beside_wedge_weight: float = 0.02
     average_decay: float = 0.995
