@@ -170,7 +170,10 @@ class AnisotropicDiffusion(ClassicalDenoiser):
     iterations: int = 40
 
     label: ClassVar[str] = "NAD"
-    GRID: ClassVar[Grid] = {"conductance": (2.0, 4.0, 8.0, 16.0), "iterations": (20, 40, 60)}
+    GRID: ClassVar[Grid] = {
+        "conductance": (4.0, 8.0, 16.0, 32.0),
+        "iterations": (20, 40, 60, 100),
+    }
     # The explicit scheme is stable in three dimensions up to 1/16.
     TIME_STEP: ClassVar[float] = 1 / 16
 
@@ -208,7 +211,7 @@ class NonLocalMeans(ClassicalDenoiser):
     GRID: ClassVar[Grid] = {
         "patch_size": (3, 5, 7),
         "patch_distance": (3,),
-        "h": (0.8, 1.0, 1.2, 1.5, 2.0, 3.0),
+        "h": (1.0, 1.5, 2.0, 3.0, 4.0, 6.0),
     }
 
     def _filter(self, volume: np.ndarray) -> np.ndarray:
