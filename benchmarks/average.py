@@ -223,7 +223,7 @@ def main() -> None:
         "--denoised", action="append", default=[], metavar="NAME=FILE0,FILE1,FILE2,FILE3"
     )
     parser.add_argument("--reference", choices=("template", "average"), default="template")
-    parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--iterations", type=int, default=5, metavar="N")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR")
     args = parser.parse_args()

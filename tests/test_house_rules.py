@@ -206,7 +206,7 @@ def test_modules_are_short_and_say_what_they_are(path):
 
 def repository_texts() -> Iterator[Tuple[str, str]]:
     """Yield ``(relative path, text)`` of every text file that belongs to the repository."""
-    folders = ("dual_core", "dual_scipion", "tests", "docs", "benchmarks", ".ci")
+    folders = ("dual", "dual_core", "dual_scipion", "tests", "docs", "benchmarks", ".ci")
     files = [p for folder in folders for p in (REPOSITORY / folder).rglob("*")]
     files += list(REPOSITORY.glob("*"))
     ignored = {"__pycache__", "output"}

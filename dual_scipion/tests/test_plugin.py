@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from pyworkflow.tests import BaseTest
 from pyworkflow.utils import parseBibTex
+from setuptools import find_packages
 
 import dual_scipion
 from dual_scipion.constants import DUAL_HOME, ENGINE_VERSION
@@ -43,6 +45,12 @@ class RecordingEnvironment:
 
 class TestPlugin(BaseTest):
     """The plugin without any protocol."""
+
+    def test_plugin_manager_finds_the_plugin(self) -> None:
+        """It takes the first package of the distribution in alphabetical order."""
+        packages = find_packages(where=str(PACKAGE.parent), include=["dual*"])
+        first = importlib.import_module(sorted(packages)[0])
+        self.assertIs(first.Plugin, dual_scipion.Plugin)
 
     def test_is_discovered_and_imports_no_torch(self) -> None:
         done = subprocess.run(
