@@ -13,6 +13,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple
 
+from dual_core.cli.batch_options import add_tomogram_arguments
 from dual_core.cli.common import (
     dump_options,
     output_folder,
@@ -70,20 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="particles of this class only (number or name, in the lists)",
     )
-    tomogram = parser.add_argument_group("tomograms")
-    tomogram.add_argument(
-        "--contrast",
-        choices=("auto", "dark", "bright"),
-        default="auto",
-        help="whether density is dark or bright in the tomograms",
-    )
-    tomogram.add_argument(
-        "--voxel-size",
-        dest="voxel_size",
-        type=positive_float,
-        metavar="A",
-        help="voxel size in angstrom, instead of that in the headers",
-    )
+    add_tomogram_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def add_tomogram_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--contrast`` and ``--voxel-size``, in a help group of their own."""
+def add_tomogram_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add ``--contrast`` and ``--voxel-size``, in a help group of their own; the group."""
     tomogram = parser.add_argument_group("tomogram")
     tomogram.add_argument(
         "--contrast",
@@ -36,6 +36,7 @@ def add_tomogram_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="voxel size in angstrom, instead of that in the headers",
     )
+    return tomogram
 
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:

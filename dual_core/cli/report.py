@@ -11,12 +11,9 @@ import logging
 from pathlib import Path
 from typing import List
 
+from dual_core.cli.batch_options import add_machine_arguments, add_tomogram_arguments
 from dual_core.cli.common import (
-    add_device_argument,
-    add_precision_argument,
-    non_negative_int,
     positive_float,
-    positive_int,
     progress_bar,
 )
 from dual_core.errors import DualError
@@ -75,20 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="diameter in angstrom of the particles that are counted",
     )
     trust.add_argument("--no-trust", action="store_true", help="leave the trust report out: faster")
-    tomogram = parser.add_argument_group("tomograms")
-    tomogram.add_argument(
-        "--contrast",
-        choices=("auto", "dark", "bright"),
-        default="auto",
-        help="whether density is dark or bright in the tomograms",
-    )
-    tomogram.add_argument(
-        "--voxel-size",
-        dest="voxel_size",
-        type=positive_float,
-        metavar="A",
-        help="voxel size in angstrom, instead of that in the headers",
-    )
+    tomogram = add_tomogram_arguments(parser)
     tomogram.add_argument(
         "--tilt-range",
         nargs=2,
@@ -96,15 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("MIN", "MAX"),
         help="tilt angles in degrees, for the scores (default: the model's, or -60 60)",
     )
-    machine = parser.add_argument_group("machine")
-    add_device_argument(machine)
-    add_precision_argument(machine)
-    machine.add_argument(
-        "--tile", type=positive_int, metavar="N", help="as for 'dual denoise'"
-    )
-    machine.add_argument(
-        "--halo", type=non_negative_int, metavar="N", help="as for 'dual denoise'"
-    )
+    add_machine_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

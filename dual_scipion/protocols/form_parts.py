@@ -21,6 +21,21 @@ GPUS_HELP = (
 )
 
 
+def add_noise_contrast(group: Any, **options: Any) -> None:
+    """``noiseContrast``: the density in the tomograms whose noise is imitated."""
+    group.addParam(
+        "noiseContrast",
+        params.EnumParam,
+        choices=list(CONTRASTS),
+        default=CONTRASTS.index("auto"),
+        expertLevel=LEVEL_ADVANCED,
+        label="Density where the noise is from",
+        help="Whether particles are *dark* or *bright* in the tomograms of which the noise is "
+        "imitated. *auto* finds out and says so in the log.",
+        **options,
+    )
+
+
 class FormParts:
     """Mixin of `ProtDualBase`: each method adds some parameters to a form.
 

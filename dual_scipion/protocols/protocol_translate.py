@@ -10,8 +10,8 @@ from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from tomo.objects import SetOfTomograms
 
 from dual_scipion import convert
-from dual_scipion.constants import CONTRASTS
 from dual_scipion.protocols.engine_record import keep_record, range_text, read_results
+from dual_scipion.protocols.form_parts import add_noise_contrast
 from dual_scipion.protocols.protocol_tomograms import ProtDualTomograms
 
 DIRECTIONS = ("to-clean", "to-noisy")
@@ -101,17 +101,7 @@ class ProtDualTranslate(ProtDualTomograms):
             help="Tomograms of the noisy domain whose noise is imitated; each tomogram takes the "
             "next one of the set. Empty: noise of all kinds that the model has learned.",
         )
-        group.addParam(
-            "noiseContrast",
-            params.EnumParam,
-            choices=list(CONTRASTS),
-            default=CONTRASTS.index("auto"),
-            condition=NOISY,
-            expertLevel=LEVEL_ADVANCED,
-            label="Density where the noise is from",
-            help="Whether particles are *dark* or *bright* in the tomograms of which the noise is "
-            "imitated. *auto* finds out and says so in the log.",
-        )
+        add_noise_contrast(group, condition=NOISY)
         group.addParam(
             "seed",
             params.IntParam,

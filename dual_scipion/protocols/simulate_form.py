@@ -8,6 +8,7 @@ import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from dual_scipion.constants import CONTRASTS
+from dual_scipion.protocols.form_parts import add_noise_contrast
 from dual_scipion.protocols.grand_models_form import define_box_param
 
 # As the engine calls them, in the order of the choices in the form.
@@ -27,16 +28,7 @@ def define_noise(group: Any) -> None:
         "later; each simulated tomogram takes the next one. Empty: noise of all kinds that the "
         "model has learned, which makes the more varied training set.",
     )
-    group.addParam(
-        "noiseContrast",
-        params.EnumParam,
-        choices=list(CONTRASTS),
-        default=CONTRASTS.index("auto"),
-        expertLevel=LEVEL_ADVANCED,
-        label="Density where the noise is from",
-        help="Whether particles are *dark* or *bright* in the tomograms of which the noise is "
-        "imitated. *auto* finds out and says so in the log.",
-    )
+    add_noise_contrast(group)
     group.addParam(
         "seed",
         params.IntParam,

@@ -7,9 +7,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
+from dual_core.cli.batch_options import add_machine_arguments
 from dual_core.cli.common import (
-    add_device_argument,
-    add_precision_argument,
     dump_options,
     non_negative_int,
     output_folder,
@@ -87,10 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=non_negative_int, default=0, metavar="N", help="of the random phases"
     )
-    add_device_argument(parser)
-    add_precision_argument(parser)
-    parser.add_argument("--tile", type=positive_int, metavar="N", help="as for 'dual denoise'")
-    parser.add_argument("--halo", type=non_negative_int, metavar="N", help="as for 'dual denoise'")
+    add_machine_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
