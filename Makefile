@@ -109,7 +109,7 @@ $(VENV38)/.stamp: $(INPUTS) | $(BIN)/python
 
 clean:
 	rm -rf build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
-	find dual dual_core dual_scipion tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find dual_alias dual_core dual_scipion tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV) $(DEMO_OUTPUT)

@@ -83,7 +83,7 @@ setup(
         "Topic :: Scientific/Engineering :: Bio-Informatics",
         "Topic :: Scientific/Engineering :: Image Processing",
     ],
-    packages=find_packages(include=["dual", "dual_core*", "dual_scipion*"]),
+    packages=find_packages(include=["dual_alias", "dual_core*", "dual_scipion*"]),
     package_data={
         "dual_core": ["py.typed", "*/templates/*"],
         "dual_scipion": ["protocols.conf", "*.png", "templates/*"],

@@ -37,8 +37,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from dual_core.evaluation.metrics import FSC_THRESHOLDS, FscCurve, fourier_scores
 from dual_core.evaluation.picks import score_picks
+from dual_core.evaluation.truth.metrics import FSC_THRESHOLDS, FscCurve, fourier_scores
 from dual_core.figures import COLOURS
 from dual_core.particles import read_particles, write_star
 

@@ -18,9 +18,9 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 
-from dual_core.evaluation.classical import CRITERIA, tuned_baselines
-from dual_core.evaluation.metrics import VolumeScores, score_volume
-from dual_core.volumes import open_volume
+from dual_core.evaluation.truth.classical import CRITERIA, tuned_baselines
+from dual_core.evaluation.truth.metrics import VolumeScores, score_volume
+from dual_core.volumes.reading import open_volume
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "benchmarks" / "output" / "classical_baselines.csv"

@@ -24,12 +24,12 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 from common import DATA, ROOT, circumstances, dual
 
-from dual_core.card import read_card
-from dual_core.evaluation.metrics import score_volume
+from dual_core.evaluation.truth.metrics import score_volume
 from dual_core.figures import COLOURS, slices_figure
+from dual_core.networks.card import read_card
 from dual_core.training.config import METHODS, PRESETS, preset_config
 from dual_core.training.monitor import read_history
-from dual_core.volumes import open_volume
+from dual_core.volumes.reading import open_volume
 
 SCORES = ("psnr_db", "ssim", "cc", "cc_measured", "cc_wedge")
 TRAIN_NOISY, TRAIN_CLEAN = range(4), range(4, 8)

@@ -12,7 +12,7 @@ from scipy.ndimage import affine_transform, fourier_shift
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from dual_core.geometry import frequency_radius
+from dual_core.volumes.geometry import frequency_radius
 
 BOX, MASK_RADIUS, MASK_EDGE = 40, 14, 3  # voxels
 LIMIT_A = 45.0  # up to where maps are compared in the search

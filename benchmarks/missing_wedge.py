@@ -24,9 +24,9 @@ import scipy.fft
 from common import DATA, ROOT, circumstances, dual
 
 from dual_core.figures import slices_figure, spectra_figure
-from dual_core.geometry import wedge_mask
-from dual_core.tasks.wedge_merge import wedge_weight
-from dual_core.volumes import open_volume
+from dual_core.tasks.wedge.merge import wedge_weight
+from dual_core.volumes.geometry import wedge_mask
+from dual_core.volumes.reading import open_volume
 
 RANGE = ("-60", "60")
 ASYMMETRIC = (-50.0, 70.0)

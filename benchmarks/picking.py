@@ -23,7 +23,7 @@ import numpy as np
 
 from dual_core.evaluation.picks import score_picks
 from dual_core.particles import read_particles
-from dual_core.volumes import VolumeWriter
+from dual_core.volumes.reading import VolumeWriter
 
 VOXEL_SIZE_A = 10.0
 DIAMETER_A = 280.0

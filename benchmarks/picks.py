@@ -25,17 +25,17 @@ from typing import Dict, List, Sequence, Tuple
 import numpy as np
 from common import DATA, ROOT, circumstances
 
-from dual_core.evaluation.classical import (
+from dual_core.evaluation.picks import mean_and_deviation, pair_picks, score_picks
+from dual_core.evaluation.truth.classical import (
     AnisotropicDiffusion,
     ClassicalDenoiser,
     Gaussian,
     NonLocalMeans,
 )
-from dual_core.evaluation.picks import mean_and_deviation, pair_picks, score_picks
 from dual_core.figures import contrast_limits, scale_bar_nm
 from dual_core.particles import read_particles
 from dual_core.picking import PickOptions, pick_particles
-from dual_core.volumes import ArrayVolume, open_volume
+from dual_core.volumes.reading import ArrayVolume, open_volume
 
 OUTPUT = ROOT / "benchmarks" / "output" / "picks"
 NUMBER = 4

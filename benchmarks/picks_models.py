@@ -22,7 +22,7 @@ from typing import List
 
 from common import DATA, ROOT, dual
 
-from dual_core.card import read_card
+from dual_core.networks.card import read_card
 from dual_core.training.config import PRESETS, preset_config
 
 OUTPUT = ROOT / "benchmarks" / "output" / "picks"

@@ -18,7 +18,7 @@ from common import DATA, ROOT, circumstances, dual
 
 from dual_core.figures import slices_figure, spectra_figure
 from dual_core.training.config import PRESETS
-from dual_core.volumes import open_volume
+from dual_core.volumes.reading import open_volume
 
 GRAND_MODELS = range(4, 8)
 

@@ -8,7 +8,7 @@ tomo_8, which the model has not seen. Compared in the same way:
 * ``white noise``: grand_8 and white noise, at the signal-to-noise ratio that tomo_8 has by its
   correlation with grand_8;
 * ``conventional, guessed``: ``dual project`` with the parameters of
-  `dual_core.evaluation.references.guessed_simulator`: what can be read off the microscope's
+  `dual_core.evaluation.realism.references.guessed_simulator`: what can be read off the microscope's
   sheet, 3 micrometres of defocus (the middle of the usual 2 to 4), an SNR of 0.1, no damage,
   no solvent, no detector blur;
 * ``conventional, fitted``: with the defaults of ``dual project``, which were fitted to tomo_8 and
@@ -27,14 +27,14 @@ from typing import Dict, List
 
 from common import DATA, ROOT, circumstances, dual
 
-from dual_core.evaluation.metrics import pearson
-from dual_core.evaluation.references import (
+from dual_core.evaluation.realism.references import (
     guessed_simulator,
     projected_reference,
     white_reference,
 )
+from dual_core.evaluation.truth.metrics import pearson
 from dual_core.physics.config import SimulatorConfig
-from dual_core.volumes import open_volume, write_volume
+from dual_core.volumes.reading import open_volume, write_volume
 
 CELL, OTHERS = 8, range(4)
 COLUMNS = {

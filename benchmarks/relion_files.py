@@ -18,7 +18,7 @@ from typing import Dict, List, Sequence
 import mrcfile
 import numpy as np
 
-from dual_core.geometry import wedge_mask
+from dual_core.volumes.geometry import wedge_mask
 
 REFINE, RECONSTRUCT = "relion_refine", "relion_reconstruct"
 PARTICLES, WEDGE, REFERENCE = "particles.star", "wedge.mrc", "reference.mrc"

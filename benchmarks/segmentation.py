@@ -29,8 +29,8 @@ import torch
 from common import DATA, ROOT, circumstances, dual
 from segmenter import CLASSES, SegmenterConfig, dice, five_classes, segment, standardised, train
 
-from dual_core.evaluation.metrics import pearson
-from dual_core.volumes import open_volume
+from dual_core.evaluation.truth.metrics import pearson
+from dual_core.volumes.reading import open_volume
 
 SETS = ("dual", "white", "real")
 SIMULATED, LABELLED, TESTED = range(4, 8), 8, 9

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dual_core.devices import fast_bfloat16
-from dual_core.tile_stream import run_tiled
-from dual_core.tiling import plan_for_side
+from dual_core.networks.devices import fast_bfloat16
+from dual_core.tiles.plan import plan_for_side
+from dual_core.tiles.stream import run_tiled
 
 CLASSES = ("background", "membrane", "large complexes", "small complexes", "gold")
 # Values of shrec_like/class_*.mrc, split by molecular weight: 540 kDa and more (TRiC, 26S

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dual_core.volumes import VolumeWriter
+from dual_core.volumes.reading import VolumeWriter
 
 VOXEL_SIZE_A = 10.0
 
@@ -41,9 +41,9 @@ def write_model(path: Path) -> None:
     """A standard model that has learned nothing; in a child, so that this process stays small."""
     code = (
         "import sys, torch\n"
-        "from dual_core.card import ModelCard\n"
-        "from dual_core.model import DualModel, plain_config\n"
-        "from dual_core.networks import NetworkConfig\n"
+        "from dual_core.networks.card import ModelCard\n"
+        "from dual_core.networks.model import DualModel, plain_config\n"
+        "from dual_core.networks.generators import NetworkConfig\n"
         "torch.manual_seed(0)\n"
         "config = NetworkConfig()\n"
         f"card = ModelCard({VOXEL_SIZE_A}, 'bright', plain_config(config))\n"

@@ -24,10 +24,10 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 from common import DATA, ROOT, circumstances, dual
 
-from dual_core.evaluation.metrics import pearson
-from dual_core.evaluation.phase_random import randomise_phases
+from dual_core.evaluation.trust.phase_random import randomise_phases
+from dual_core.evaluation.truth.metrics import pearson
 from dual_core.figures import COLOURS, _new_figure, _plain, _save
-from dual_core.volumes import open_volume, write_volume
+from dual_core.volumes.reading import open_volume, write_volume
 
 TRAINED_ON, CLEAN, TESTED = range(4), range(4, 8), 9
 COLOUR_OF = {"green": "#009e73", "amber": "#e69f00", "red": "#d55e00"}
@@ -49,9 +49,9 @@ def untrained_model(path: Path) -> Path:
     """Networks as they are before the first iteration; made anew, as their code may change."""
     import torch
 
-    from dual_core.card import ModelCard
-    from dual_core.model import DualModel, plain_config
-    from dual_core.networks import NetworkConfig
+    from dual_core.networks.card import ModelCard
+    from dual_core.networks.generators import NetworkConfig
+    from dual_core.networks.model import DualModel, plain_config
 
     torch.manual_seed(0)
     config = NetworkConfig()

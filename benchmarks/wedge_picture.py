@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dual_core.figures import COLOURS
-from dual_core.tasks.wedge_merge import wedge_weight
+from dual_core.tasks.wedge.merge import wedge_weight
 
 SIDE = 601
 SOFT_EDGE_DEG = 3.0
@@ -27,7 +27,7 @@ def specimen(panel: Axes) -> None:
     panel.add_patch(_rectangle((-1.0, -0.22), 2.0, 0.44))
     for angle, text in ((0, "0°"), (35, "+35°"), (-35, "−35°")):
         theta = np.radians(angle)
-        # The beam's direction in the specimen: z' of dual_core.geometry.
+        # The beam's direction in the specimen: z' of dual_core.volumes.geometry.
         x, z = -np.sin(theta), np.cos(theta)
         panel.annotate(
             "", (0.45 * x, 0.45 * z), (1.25 * x, 1.25 * z),

@@ -17,7 +17,7 @@ import scipy.fft
 from scipy.ndimage import uniform_filter1d
 
 from dual_core.errors import DualError
-from dual_core.geometry import sine_taper
+from dual_core.volumes.geometry import sine_taper
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional, Sequence, Set, Tuple
 from pwem.objects import EMObject
 from pyworkflow.object import Float, Integer, String
 
-from dual_core.card import ModelCard, read_card
+from dual_core.networks.card import ModelCard, read_card
 
 
 class DualModel(EMObject):

@@ -24,19 +24,23 @@ from dual_core.errors import DualError
 # name -> (module, one line for the help), in the order of a first run. A module is imported only
 # when its command is called.
 COMMANDS: Dict[str, Tuple[str, str]] = {
-    "pack": ("dual_core.cli.pack", "make a grand model by packing molecules"),
-    "project": ("dual_core.cli.project", "simulate a tomogram from a grand model"),
-    "info": ("dual_core.cli.info", "what a model file or a volume says about itself"),
-    "train": ("dual_core.cli.train", "train a model on tomograms and grand models"),
-    "denoise": ("dual_core.cli.denoise", "denoise tomograms with a trained model"),
-    "simulate": ("dual_core.cli.simulate", "simulate tomograms with a trained model, labelled"),
-    "translate": ("dual_core.cli.translate", "translate between two domains of tomograms"),
-    "compensate": ("dual_core.cli.compensate", "fill the missing wedge with a trained model"),
-    "pick": ("dual_core.cli.pick", "pick particles by a 3D Difference of Gaussians"),
-    "average": ("dual_core.cli.average", "average at picks: do they sit on particles?"),
-    "evaluate": ("dual_core.cli.evaluate", "score volumes against a truth"),
-    "report": ("dual_core.cli.report", "one page to look at: a run and its results"),
-    "demo": ("dual_core.cli.demo", "everything on a small synthetic cell, with pictures"),
+    "pack": ("dual_core.cli.commands.pack", "make a grand model by packing molecules"),
+    "project": ("dual_core.cli.commands.project", "simulate a tomogram from a grand model"),
+    "info": ("dual_core.cli.commands.info", "what a model file or a volume says about itself"),
+    "train": ("dual_core.cli.commands.train", "train a model on tomograms and grand models"),
+    "denoise": ("dual_core.cli.commands.denoise", "denoise tomograms with a trained model"),
+    "simulate": (
+        "dual_core.cli.commands.simulate", "simulate tomograms with a trained model, labelled"
+    ),
+    "translate": ("dual_core.cli.commands.translate", "translate between two domains of tomograms"),
+    "compensate": (
+        "dual_core.cli.commands.compensate", "fill the missing wedge with a trained model"
+    ),
+    "pick": ("dual_core.cli.commands.pick", "pick particles by a 3D Difference of Gaussians"),
+    "average": ("dual_core.cli.commands.average", "average at picks: do they sit on particles?"),
+    "evaluate": ("dual_core.cli.evaluations.evaluate", "score volumes against a truth"),
+    "report": ("dual_core.cli.commands.report", "one page to look at: a run and its results"),
+    "demo": ("dual_core.cli.commands.demo", "everything on a small synthetic cell, with pictures"),
 }
 
 EPILOG = "'dual COMMAND --help' shows the options of a command and an example."

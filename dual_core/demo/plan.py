@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
-from dual_core.grand_models.molecule_list import resolve_molecules
+from dual_core.grand_models.molecules.molecule_list import resolve_molecules
 from dual_core.grand_models.pack import PackConfig
 from dual_core.physics.config import SimulatorConfig
 from dual_core.training.config import TrainingConfig, preset_config

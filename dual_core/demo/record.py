@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from dual_core.errors import DualError
-from dual_core.model import write_atomically
+from dual_core.networks.model import write_atomically
 
 RECORD = "demo.json"
 SCORES = ("psnr_db", "ssim", "cc", "cc_measured", "cc_wedge")

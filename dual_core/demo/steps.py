@@ -11,22 +11,22 @@ import numpy as np
 
 from dual_core.demo.plan import VOXEL_SIZE_A, DemoPlan
 from dual_core.demo.record import SCORES, Facts, Row, write_scores
-from dual_core.evaluation.classical import Gaussian
-from dual_core.evaluation.metrics import score_volume
+from dual_core.evaluation.truth.classical import Gaussian
+from dual_core.evaluation.truth.metrics import score_volume
 from dual_core.figures import curves_figure, slices_figure, spectra_figure
 from dual_core.grand_models.pack import pack
-from dual_core.model import DualModel
+from dual_core.networks.model import DualModel
 from dual_core.physics.simulate import simulate_tomogram as project_tomogram
 from dual_core.report.write import ReportOptions, write_report
 from dual_core.tasks.denoise import denoise_tomogram, make_runner
-from dual_core.tasks.noise_codes import draw_noise
-from dual_core.tasks.noisy_tiles import SimulationRunner
 from dual_core.tasks.simulate import SimulateOptions, open_for_simulation, simulate_tomogram
-from dual_core.tasks.training_set import carry_labels, update_table
+from dual_core.tasks.simulation.noise_codes import draw_noise
+from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
+from dual_core.tasks.simulation.training_set import carry_labels, update_table
 from dual_core.training.checkpoint import FOLDER
 from dual_core.training.loop import RunOptions, train
 from dual_core.training.monitor import read_history
-from dual_core.volumes import open_volume, write_volume
+from dual_core.volumes.reading import open_volume, write_volume
 
 GAUSSIAN_SIGMA = 2.5  # voxels; about the best of the simple filters for such tomograms
 AFTERWARDS_S = 120.0  # for denoising, simulating, scores and pictures

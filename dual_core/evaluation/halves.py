@@ -17,7 +17,7 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.evaluation.bands import BAND_EDGES
-from dual_core.evaluation.metrics import FSC_THRESHOLDS, FscCurve, fourier_scores, standardise
+from dual_core.evaluation.truth.metrics import FSC_THRESHOLDS, FscCurve, fourier_scores, standardise
 from dual_core.figures import COLOURS, _new_figure, _plain, _save
 
 Function = Callable[[np.ndarray], np.ndarray]

@@ -8,8 +8,8 @@ from typing import List, Optional, Tuple
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.grand_models.density import MASK_DENSITY, TAIL_DENSITY
 from dual_core.grand_models.labels import Particle
+from dual_core.grand_models.molecules.density import MASK_DENSITY, TAIL_DENSITY
 
 Triple = Tuple[int, int, int]
 

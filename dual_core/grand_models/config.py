@@ -8,9 +8,9 @@ from typing import Dict, Optional, Tuple
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.grand_models.density import resolution_sigma_A
-from dual_core.grand_models.molecule_list import check_names
-from dual_core.grand_models.molecules import MoleculeSpec
+from dual_core.grand_models.molecules.density import resolution_sigma_A
+from dual_core.grand_models.molecules.molecule_list import check_names
+from dual_core.grand_models.molecules.sources import MoleculeSpec
 
 DEFAULT_OCCUPANCY = 0.08
 OTHER_CLASSES = ("membrane", "gold", "microtubule", "actin")

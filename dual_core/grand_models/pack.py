@@ -14,15 +14,15 @@ from dual_core import __version__
 from dual_core.errors import DualError
 from dual_core.grand_models.canvas import Canvas
 from dual_core.grand_models.config import DEFAULT_OCCUPANCY, OTHER_CLASSES, PackConfig
-from dual_core.grand_models.fiducials import place_gold
-from dual_core.grand_models.filaments import ACTIN, MICROTUBULE, place_filaments
 from dual_core.grand_models.labels import write_csv, write_star
-from dual_core.grand_models.membranes import place_vesicles, surface_sites
-from dual_core.grand_models.molecules import Molecule, load_molecule
+from dual_core.grand_models.molecules.sources import Molecule, load_molecule
 from dual_core.grand_models.orientations import CONVENTION
 from dual_core.grand_models.packing import Packer, Rotator, check_fit, fits
+from dual_core.grand_models.structures.fiducials import place_gold
+from dual_core.grand_models.structures.filaments import ACTIN, MICROTUBULE, place_filaments
+from dual_core.grand_models.structures.membranes import place_vesicles, surface_sites
 from dual_core.particles import write_text
-from dual_core.volumes import write_volume
+from dual_core.volumes.reading import write_volume
 
 logger = logging.getLogger(__name__)
 

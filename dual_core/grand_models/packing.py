@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from dual_core.errors import DualError
 from dual_core.grand_models.canvas import Canvas, Piece, piece_from_box
-from dual_core.grand_models.molecules import Molecule
+from dual_core.grand_models.molecules.sources import Molecule
 from dual_core.grand_models.orientations import as_zyx, orientation_along, random_orientation
 
 logger = logging.getLogger(__name__)

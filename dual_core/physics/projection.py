@@ -9,7 +9,7 @@ mirrored. At the tilt angle ``theta`` the point ``(z, y, x)`` falls on the detec
 
 By the projection-slice theorem the image at that tilt holds the Fourier coefficients of the
 volume on the plane ``kz / kx = tan(theta)``: the convention of
-:func:`dual_core.geometry.wedge_mask`.
+:func:`dual_core.volumes.geometry.wedge_mask`.
 
 Method. Rotating voxels by linear interpolation blurs, more at some angles than at others. Here
 the slice is evaluated exactly, by the discrete Fourier sum over the voxels at the

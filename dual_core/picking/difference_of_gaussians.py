@@ -25,7 +25,7 @@ import scipy.fft
 from scipy.ndimage import gaussian_filter1d
 
 from dual_core.errors import DualError
-from dual_core.volumes import ReadableVolume
+from dual_core.volumes.reading import ReadableVolume
 
 # Where the narrower Gaussian has fallen to this, coefficients are left out.
 _NEGLIGIBLE = 1e-7

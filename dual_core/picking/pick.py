@@ -20,11 +20,11 @@ from typing import List, Optional, Tuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from dual_core.contrast import detect_contrast
 from dual_core.errors import DualError
 from dual_core.picking.difference_of_gaussians import BOUNDARIES, DifferenceOfGaussians
 from dual_core.picking.scan import Report, Scan
-from dual_core.volumes import ReadableVolume
+from dual_core.volumes.contrast import detect_contrast
+from dual_core.volumes.reading import ReadableVolume
 
 logger = logging.getLogger(__name__)
 

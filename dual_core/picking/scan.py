@@ -11,7 +11,7 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.picking.difference_of_gaussians import local_maxima
-from dual_core.volumes import ReadableVolume
+from dual_core.volumes.reading import ReadableVolume
 
 Report = Callable[[int, int], None]
 Triplet = Tuple[Optional[np.ndarray], np.ndarray, Optional[np.ndarray]]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Iterator, List, Optional, Sequence
 
 from dual_core.errors import DualError
+from dual_core.report.page.views import Input, check_alike
 from dual_core.report.run_folder import RunFolder
-from dual_core.report.views import Input, check_alike
 from dual_core.tasks.batch import BatchRecord, file_hash, plan_jobs
 from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
-from dual_core.volumes import Volume, open_volume
+from dual_core.volumes.reading import Volume, open_volume
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def no_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how the networks run; see `dual_core.tasks.runner`."""
+    """Where and how the networks run; see `dual_core.tiles.runner`."""
 
     device: str = "auto"
     precision: str = "auto"
@@ -93,7 +93,7 @@ def _find_or_make(
     machine: Machine,
     bar: Bar,
 ) -> List[Path]:
-    from dual_core.model import DualModel
+    from dual_core.networks.model import DualModel
 
     model = DualModel.load(run.model)
     if model.card.task == "missing-wedge":

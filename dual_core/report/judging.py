@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from dual_core.errors import DualError
-from dual_core.evaluation.network_pass import networks_of
-from dual_core.evaluation.trust import TrustOptions
-from dual_core.evaluation.trust_run import trust_report
-from dual_core.model import DualModel, write_atomically
+from dual_core.evaluation.trust.examine import TrustOptions
+from dual_core.evaluation.trust.network_pass import networks_of
+from dual_core.evaluation.trust.run import trust_report
+from dual_core.networks.model import DualModel, write_atomically
 from dual_core.report.denoised import Bar, Machine
 from dual_core.report.run_folder import RunFolder
 from dual_core.report.trust import Trust, read_trust
@@ -48,7 +48,7 @@ def judge(
         Where it is written. What lies there is used if it was made of the same files with the
         same options.
     options, contrast, voxel_size_A, machine
-        See `dual_core.evaluation.trust_run.trust_report`.
+        See `dual_core.evaluation.trust.run.trust_report`.
     bar : callable
         ``bar(label)``: a context manager that gives ``progress(done, total)`` in passes.
 

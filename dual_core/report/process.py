@@ -9,8 +9,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from dual_core.errors import DualError
 from dual_core.figures import curves_figure
-from dual_core.report.markup import Child, Markup, element, facts, fold, table
-from dual_core.report.parts import figure, frames, image, note, paragraph, section, soft
+from dual_core.report.page.markup import Child, Markup, element, facts, fold, table
+from dual_core.report.page.parts import figure, frames, image, note, paragraph, section, soft
 from dual_core.report.pictures import drawn, file_picture
 from dual_core.report.run_folder import RunFolder
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import List, Optional, Sequence
 
-from dual_core.evaluation.metrics import VolumeScores
-from dual_core.report.markup import Markup, element, fold, table, together
-from dual_core.report.parts import (
+from dual_core.evaluation.truth.metrics import VolumeScores
+from dual_core.report.page.markup import Markup, element, fold, table, together
+from dual_core.report.page.parts import (
     figure,
     frames,
     image,
@@ -16,9 +16,9 @@ from dual_core.report.parts import (
     section,
     soft,
 )
+from dual_core.report.page.views import Scores, TomogramView
 from dual_core.report.pictures import Picture
 from dual_core.report.trust import TomogramTrust, Trust, number
-from dual_core.report.views import Scores, TomogramView
 
 # Key of `VolumeScores.as_dict` -> heading, format, how to read it.
 MEASURES = {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from dual_core.card import ModelCard, read_card
 from dual_core.errors import DualError
+from dual_core.networks.card import ModelCard, read_card
 from dual_core.training.loop import CONFIG
 from dual_core.training.monitor import HISTORY, read_history
 from dual_core.training.previews import FOLDER as PREVIEWS

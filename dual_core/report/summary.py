@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import List, Optional, Sequence
 
-from dual_core.report.markup import Child, Markup, element
-from dual_core.report.parts import light
+from dual_core.report.page.markup import Child, Markup, element
+from dual_core.report.page.parts import light
+from dual_core.report.page.views import TomogramView
 from dual_core.report.process import progress_sentence
 from dual_core.report.results import truth_sentence
 from dual_core.report.run_folder import RunFolder
 from dual_core.report.trust import Trust
-from dual_core.report.views import TomogramView
 
 HEADLINES = {
     "green": "Nothing suspicious",

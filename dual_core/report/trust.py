@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 FILE = "trust.json"
 VERDICTS = ("green", "amber", "red")  # from good to bad
-# Figures of `dual_core.evaluation.trust_figures`; others are called by their names.
+# Figures of `dual_core.evaluation.trust.figures`; others are called by their names.
 CAPTIONS = {
     "slices": "Raw, denoised, the share of the structure in the raw tomogram, and what was removed",
     "spectra": "Power spectra of the raw tomogram, of the structure and of what was removed",

@@ -10,29 +10,20 @@ from typing import List, Optional, Sequence, Tuple
 
 from dual_core import __version__
 from dual_core.errors import DualError
-from dual_core.evaluation.trust import DIAMETER_A, TrustOptions
-from dual_core.model import write_atomically
+from dual_core.evaluation.trust.examine import DIAMETER_A, TrustOptions
+from dual_core.networks.model import write_atomically
 from dual_core.report.denoised import Bar, Machine, denoised_volumes, no_bar
 from dual_core.report.judging import judge
-from dual_core.report.markup import Markup, element
-from dual_core.report.process import (
-    details_section,
-    quoted,
-    training_command,
-    training_section,
-)
-from dual_core.report.results import (
-    tomogram_section,
-    trust_section,
-    truth_section,
-)
+from dual_core.report.page.markup import Markup, element
+from dual_core.report.page.style import CSS, SCRIPT
+from dual_core.report.page.views import TomogramView, open_inputs, view_tomogram
+from dual_core.report.process import details_section, quoted, training_command, training_section
+from dual_core.report.results import tomogram_section, trust_section, truth_section
 from dual_core.report.run_folder import RunFolder, open_run
-from dual_core.report.style import CSS, SCRIPT
 from dual_core.report.summary import summary_cards
 from dual_core.report.trust import Trust, read_trust
-from dual_core.report.views import TomogramView, open_inputs, view_tomogram
 from dual_core.tasks.denoise import DenoiseOptions
-from dual_core.volumes import open_volume
+from dual_core.volumes.reading import open_volume
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +42,7 @@ class ReportOptions:
     truths : one for each tomogram, in the same order, density bright; or none.
     denoised : denoised volumes, one for each tomogram; by default the model makes them.
     halves : two half maps of one tomogram, for the trust report; or none.
-    trust : whether to judge the tomograms with `dual_core.evaluation.trust`.
+    trust : whether to judge the tomograms with `dual_core.evaluation.trust.examine`.
     trust_folder : what 'dual evaluate trust' has written, instead of judging anew.
     diameter_A : of the particles that the trust report counts.
     contrast, voxel_size_A : of the tomograms.

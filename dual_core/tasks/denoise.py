@@ -15,23 +15,18 @@ from typing import Any, Callable, Dict, Optional, Tuple, Union
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.resampling import ResampledVolume
-from dual_core.tasks.given_volume import (
-    check_choice,
-    contrast_of,
-    on_the_grid_of,
-    temporary_beside,
-)
-from dual_core.tasks.runner import NetworkRunner, is_out_of_memory
+from dual_core.tasks.given_volume import check_choice, contrast_of, on_the_grid_of, temporary_beside
 from dual_core.tasks.strength import LeastSquares, write_blend
-from dual_core.tile_stream import stream_tiled
-from dual_core.volumes import (
+from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
+from dual_core.tiles.stream import stream_tiled
+from dual_core.volumes.reading import (
     ReadableVolume,
     VolumeWriter,
     iterate_slabs,
     open_volume,
     volume_statistics,
 )
+from dual_core.volumes.resampling import ResampledVolume
 
 logger = logging.getLogger(__name__)
 

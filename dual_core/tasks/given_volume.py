@@ -9,10 +9,10 @@ import secrets
 from pathlib import Path
 from typing import Iterator, Tuple
 
-from dual_core.contrast import detect_contrast
 from dual_core.errors import DualError
-from dual_core.resampling import ResampledVolume, same_voxel_size
-from dual_core.volumes import ReadableVolume, Volume
+from dual_core.volumes.contrast import detect_contrast
+from dual_core.volumes.reading import ReadableVolume, Volume
+from dual_core.volumes.resampling import ResampledVolume, same_voxel_size
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ Two kinds of model can do it:
   measured with the beam along x;
 * a denoising model whose grand models are complete: its Dn gives density without a wedge.
 
-What was measured stays (`dual_core.tasks.wedge_merge`); only the wedge comes from the network, and
+What was measured stays (`dual_core.tasks.wedge.merge`); only the wedge comes from the network, and
 so everything in it is predicted and not measured.
 
 The amplitude of what fills
@@ -17,7 +17,7 @@ tomogram, so it is multiplied by the tomogram's deviation (``model``). A denoisi
 clean density of deviation 1, but the measured region is ``H v + n``: density behind the transfer
 function of the microscope, and noise. Filled as it is, the wedge would outshine the rest at some
 frequencies. So a gain is fitted in shells of the frequency where both are known (``shells``, see
-`dual_core.tasks.wedge_gain`). ``single`` is one gain for all frequencies: the wedge then shows
+`dual_core.tasks.wedge.gain`). ``single`` is one gain for all frequencies: the wedge then shows
 density without the transfer function, beside a measured region that has it.
 """
 
@@ -34,20 +34,20 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from dual_core.errors import DualError
-from dual_core.geometry import TILT_AXIS
 from dual_core.tasks.denoise import DenoiseOptions, DenoiseReport, denoise_tomogram
-from dual_core.tasks.runner import NetworkRunner
-from dual_core.tasks.tilt_range import resolve_tilt_range
-from dual_core.tasks.wedge_gain import GainCurve, fit_gain
-from dual_core.tasks.wedge_merge import SOFT_EDGE_DEG, merge_slabs, wedge_weight
-from dual_core.volume_views import ExchangedVolume
-from dual_core.volumes import (
+from dual_core.tasks.wedge.gain import GainCurve, fit_gain
+from dual_core.tasks.wedge.merge import SOFT_EDGE_DEG, merge_slabs, wedge_weight
+from dual_core.tasks.wedge.tilt_range import resolve_tilt_range
+from dual_core.tiles.runner import NetworkRunner
+from dual_core.volumes.geometry import TILT_AXIS
+from dual_core.volumes.reading import (
     Volume,
     VolumeWriter,
     iterate_slabs,
     open_volume,
     volume_statistics,
 )
+from dual_core.volumes.views import ExchangedVolume
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ class CompensateOptions:
 
     Attributes
     ----------
-    tilt_range : (smallest, largest) angle in degrees, sign as in `dual_core.geometry`; by default
+    tilt_range : (smallest, largest) angle in degrees, sign as in
+        `dual_core.volumes.geometry`; by default
         the model's, where its card has one.
     tilt_axis : ``y`` or ``x``.
     soft_edge_deg : over which the wedge takes over, inside the wedge.

@@ -12,13 +12,13 @@ from typing import Any, Callable, Dict, Optional, Tuple, Union
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.resampling import ResampledVolume
-from dual_core.tasks.density_map import DensityMap, open_density
 from dual_core.tasks.given_volume import check_choice, temporary_beside
-from dual_core.tasks.noise_codes import Noise
-from dual_core.tasks.noisy_tiles import SimulationRunner
-from dual_core.tasks.runner import is_out_of_memory
-from dual_core.volumes import VolumeWriter, iterate_slabs, open_volume
+from dual_core.tasks.simulation.density_map import DensityMap, open_density
+from dual_core.tasks.simulation.noise_codes import Noise
+from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
+from dual_core.tiles.runner import is_out_of_memory
+from dual_core.volumes.reading import VolumeWriter, iterate_slabs, open_volume
+from dual_core.volumes.resampling import ResampledVolume
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def simulate_tomogram(
     runner : SimulationRunner
         Of the same model.
     noise : Noise
-        From `dual_core.tasks.noise_codes`. One code holds for the whole tomogram.
+        From `dual_core.tasks.simulation.noise_codes`. One code holds for the whole tomogram.
     options : SimulateOptions, optional
     progress : callable, optional
         ``progress(done, total)`` in tiles.

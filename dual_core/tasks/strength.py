@@ -34,7 +34,7 @@ from typing import Tuple
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.volumes import ReadableVolume, Volume, VolumeWriter, iterate_slabs
+from dual_core.volumes.reading import ReadableVolume, Volume, VolumeWriter, iterate_slabs
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from typing import Any, Callable, Dict, Optional, Union
 from dual_core.errors import DualError
 from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
 from dual_core.tasks.given_volume import check_choice
-from dual_core.tasks.noise_codes import Noise, draw_noise
-from dual_core.tasks.noisy_tiles import SimulationRunner
-from dual_core.tasks.runner import NetworkRunner
 from dual_core.tasks.simulate import SimulateOptions, open_for_simulation, simulate_tomogram
+from dual_core.tasks.simulation.noise_codes import Noise, draw_noise
+from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
+from dual_core.tiles.runner import NetworkRunner
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import DualError
+from dual_core.errors import DualError
 
 FOLDER = "checkpoint"
 PREVIOUS = "checkpoint.previous"

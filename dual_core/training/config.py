@@ -8,9 +8,9 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 import yaml
 
-from ..errors import DualError
-from ..model import write_atomically
-from ..networks import NetworkConfig
+from dual_core.errors import DualError
+from dual_core.networks.generators import NetworkConfig
+from dual_core.networks.model import write_atomically
 
 TASKS = ("denoise+simulate", "translate", "missing-wedge")
 METHODS = ("stable", "paper")

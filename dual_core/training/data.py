@@ -9,14 +9,11 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..calibration import LinearModel, fit_linear_model
-from ..errors import DualError
-from ..linear_simulator import LinearSimulator
-from ..patches import MEMORY_BUDGET, PatchSource, StandardisedVolume
-from ..volume_views import ExchangedVolume
-from ..wedge_pairs import WedgePairs
-from .config import TrainingConfig
-from .domains import (
+from dual_core.errors import DualError
+from dual_core.noise_model.calibration import LinearModel, fit_linear_model
+from dual_core.noise_model.linear_simulator import LinearSimulator
+from dual_core.training.config import TrainingConfig
+from dual_core.training.domains import (
     Domain,
     OpenedFiles,
     allowed_flips,
@@ -26,6 +23,9 @@ from .domains import (
     open_volumes,
     warn_of_labels,
 )
+from dual_core.training.wedge_pairs import WedgePairs
+from dual_core.volumes.patches import MEMORY_BUDGET, PatchSource, StandardisedVolume
+from dual_core.volumes.views import ExchangedVolume
 
 logger = logging.getLogger(__name__)
 

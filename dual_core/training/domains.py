@@ -9,12 +9,23 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..contrast import detect_contrast
-from ..errors import DualError
-from ..patches import FLIPS_ASYMMETRIC, FLIPS_SYMMETRIC, PatchSource, StandardisedVolume
-from ..resampling import ResampledVolume
-from ..volume_views import ExchangedVolume
-from ..volumes import ReadableVolume, Volume, VolumeStatistics, open_volume, volume_statistics
+from dual_core.errors import DualError
+from dual_core.volumes.contrast import detect_contrast
+from dual_core.volumes.patches import (
+    FLIPS_ASYMMETRIC,
+    FLIPS_SYMMETRIC,
+    PatchSource,
+    StandardisedVolume,
+)
+from dual_core.volumes.reading import (
+    ReadableVolume,
+    Volume,
+    VolumeStatistics,
+    open_volume,
+    volume_statistics,
+)
+from dual_core.volumes.resampling import ResampledVolume
+from dual_core.volumes.views import ExchangedVolume
 
 logger = logging.getLogger(__name__)
 

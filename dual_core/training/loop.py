@@ -10,17 +10,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
-from ..devices import describe_device, use_bfloat16
-from ..errors import DualError
-from ..patches import MEMORY_BUDGET
-from .checkpoint import require_checkpoint
-from .config import TrainingConfig, save_config
-from .data import open_training_data
-from .monitor import History, Watch
-from .previews import draw_previews
-from .ranks import ALONE, Ranks
-from .session import MODEL, Session
-from .step import all_finite
+from dual_core.errors import DualError
+from dual_core.networks.devices import describe_device, use_bfloat16
+from dual_core.training.checkpoint import require_checkpoint
+from dual_core.training.config import TrainingConfig, save_config
+from dual_core.training.data import open_training_data
+from dual_core.training.monitor import History, Watch
+from dual_core.training.parallel.ranks import ALONE, Ranks
+from dual_core.training.previews import draw_previews
+from dual_core.training.session import MODEL, Session
+from dual_core.training.step import all_finite
+from dual_core.volumes.patches import MEMORY_BUDGET
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class RunOptions:
 
     Attributes
     ----------
-    device, precision : see `dual_core.devices`.
+    device, precision : see `dual_core.networks.devices`.
     time_limit_min : stop after so many minutes with a checkpoint; the schedule is not shortened.
     checkpoint_every_min : minutes between checkpoints.
     log_every : iterations between two lines of the history.

@@ -7,8 +7,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Deque, Dict, List, Optional
 
-from ..errors import DualError
-from ..model import write_atomically
+from dual_core.errors import DualError
+from dual_core.networks.model import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from typing import Sequence
 import numpy as np
 import torch
 
-from ..figures import slices_figure, spectra_figure
-from ..model import DualModel
-from ..noise_field import NoiseField, mask_values
-from ..patches import StandardisedVolume
-from ..volumes import Triple
-from .data import TrainingData
+from dual_core.figures import slices_figure, spectra_figure
+from dual_core.networks.model import DualModel
+from dual_core.noise_model.noise_field import NoiseField, mask_values
+from dual_core.training.data import TrainingData
+from dual_core.volumes.patches import StandardisedVolume
+from dual_core.volumes.reading import Triple
 
 FOLDER = "previews"
 LARGEST_SIDE = 128  # voxels of the region that is shown

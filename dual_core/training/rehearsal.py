@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import losses
-from ..model import DualModel
-from .config import TrainingConfig
-from .ranks import ALONE, Ranks
+from dual_core import equations
+from dual_core.networks.model import DualModel
+from dual_core.training.config import TrainingConfig
+from dual_core.training.parallel.ranks import ALONE, Ranks
 
 GRADIENT_NORM = 5.0
 
@@ -51,7 +51,7 @@ class Rehearsals:
         network = self.model.denoiser
         with autocast(tomogram.device, self.bfloat16):
             denoised = network(tomogram).float()
-        loss = losses.reconstruction_loss(density, denoised)
+        loss = equations.reconstruction_loss(density, denoised)
         return self._step(loss, "denoiser")
 
     def generator(
@@ -60,12 +60,12 @@ class Rehearsals:
         """Train Gs alone to make the linear model's tomogram from density and noise; the loss."""
         network = self.model.structural_generator
         with torch.no_grad():
-            mask = losses.permute_noise(self.model.noise_decoder(code), noise)
+            mask = equations.permute_noise(self.model.noise_decoder(code), noise)
         with autocast(tomogram.device, self.bfloat16):
             simulated = network(density + mask).float()
-        loss = losses.mean_squared_error(tomogram, simulated).mean()
+        loss = equations.mean_squared_error(tomogram, simulated).mean()
         if self.config.spectrum_weight:
-            spectrum = losses.spectrum_loss(tomogram, simulated)
+            spectrum = equations.spectrum_loss(tomogram, simulated)
             loss = loss + self.config.spectrum_weight * spectrum
         return self._step(loss, "structural_generator")
 

@@ -9,18 +9,18 @@ from typing import Any, Dict, List, Mapping, Tuple, Union
 import numpy as np
 import torch
 
-from .. import __version__
-from ..card import ModelCard
-from ..errors import DualError
-from ..linear_simulator import LinearSimulator
-from ..model import DualModel, plain_config
-from ..patches import generator_state, restored_generator
-from ..wedge_pairs import WedgePairs
-from .checkpoint import load_checkpoint, save_checkpoint
-from .config import TrainingConfig
-from .data import TrainingData
-from .ranks import ALONE, Ranks
-from .step import Batch, Trainer, all_finite
+from dual_core import __version__
+from dual_core.errors import DualError
+from dual_core.networks.card import ModelCard
+from dual_core.networks.model import DualModel, plain_config
+from dual_core.noise_model.linear_simulator import LinearSimulator
+from dual_core.training.checkpoint import load_checkpoint, save_checkpoint
+from dual_core.training.config import TrainingConfig
+from dual_core.training.data import TrainingData
+from dual_core.training.parallel.ranks import ALONE, Ranks
+from dual_core.training.step import Batch, Trainer, all_finite
+from dual_core.training.wedge_pairs import WedgePairs
+from dual_core.volumes.patches import generator_state, restored_generator
 
 logger = logging.getLogger(__name__)
 

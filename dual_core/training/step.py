@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import losses
-from ..discriminators import Discriminator
-from ..model import DualModel
-from .checkpoint import optimiser_tensors, restore_optimiser
-from .config import TrainingConfig
-from .ranks import ALONE, Ranks
-from .rehearsal import GRADIENT_NORM, Rehearsals, autocast, new_optimiser
+from dual_core import equations
+from dual_core.networks.discriminators import Discriminator
+from dual_core.networks.model import DualModel
+from dual_core.training.checkpoint import optimiser_tensors, restore_optimiser
+from dual_core.training.config import TrainingConfig
+from dual_core.training.parallel.ranks import ALONE, Ranks
+from dual_core.training.rehearsal import GRADIENT_NORM, Rehearsals, autocast, new_optimiser
 
 
 def share_gradient(volume: Tensor, share: float) -> Tensor:
@@ -114,7 +114,7 @@ class Trainer:
     ) -> Tuple[Dict[str, float], Tensor, Tensor]:
         config, model = self.config, self.model
         tomogram, density = batch.tomogram, batch.density
-        mask = losses.permute_noise(model.noise_decoder(batch.code), batch.noise)
+        mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
         encoded = model.noise_encoder(tomogram)
         with autocast(self.device, self.bfloat16):
             fake_density = model.denoiser(tomogram).float()
@@ -131,14 +131,14 @@ class Trainer:
         codes = torch.cat([self.codes, share_gradient(encoded, share)])
         self.codes = codes.detach()[-config.code_pool :]
         terms = {
-            "loss_density": losses.reconstruction_loss(density, density_again),
-            "loss_tomogram": losses.reconstruction_loss(tomogram, tomogram_again),
+            "loss_density": equations.reconstruction_loss(density, density_again),
+            "loss_tomogram": equations.reconstruction_loss(tomogram, tomogram_again),
             "loss_adversarial_t": self._adversarial(model.noisy_discriminator, fake_tomogram),
             "loss_adversarial_v": self._adversarial(model.clean_discriminator, fake_density),
-            "loss_noise_code": losses.noise_code_loss(codes),
+            "loss_noise_code": equations.noise_code_loss(codes),
         }
         if batch.linear_tomogram is not None:
-            terms["loss_calibration"] = losses.mean_squared_error(
+            terms["loss_calibration"] = equations.mean_squared_error(
                 batch.linear_tomogram, fake_tomogram
             ).mean()
         weights = config.loss_weights
@@ -146,11 +146,11 @@ class Trainer:
         values = {name: float(term.detach()) for name, term in terms.items()}
         values["loss"] = float(total.detach())
         with torch.no_grad():
-            values["cc_density"] = float(losses.correlation(density, density_again).mean())
-            values["cc_tomogram"] = float(losses.correlation(tomogram, tomogram_again).mean())
-            values["cc_denoised"] = float(losses.correlation(tomogram, fake_density).mean())
+            values["cc_density"] = float(equations.correlation(density, density_again).mean())
+            values["cc_tomogram"] = float(equations.correlation(tomogram, tomogram_again).mean())
+            values["cc_denoised"] = float(equations.correlation(tomogram, fake_density).mean())
             values["cc_simulated"] = float(
-                losses.correlation(fake_tomogram, density_again).mean()
+                equations.correlation(fake_tomogram, density_again).mean()
             )
             values["deviation_denoised"] = float(fake_density.std())
             values["deviation_simulated"] = float(fake_tomogram.std())
@@ -178,8 +178,8 @@ class Trainer:
     ) -> float:
         kind = self.config.adversarial
         noisy, clean = self.model.noisy_discriminator, self.model.clean_discriminator
-        loss = losses.discriminator_loss(noisy(batch.tomogram), noisy(fake_tomogram), kind)
-        loss = loss + losses.discriminator_loss(clean(batch.density), clean(fake_density), kind)
+        loss = equations.discriminator_loss(noisy(batch.tomogram), noisy(fake_tomogram), kind)
+        loss = loss + equations.discriminator_loss(clean(batch.density), clean(fake_density), kind)
         self.discriminator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.ranks.average_gradients(self._parameters(self._discriminators))
@@ -191,7 +191,7 @@ class Trainer:
     def _adversarial(self, discriminator: Discriminator, fake: Tensor) -> Tensor:
         discriminator.requires_grad_(False)
         try:
-            return losses.adversarial_loss(discriminator(fake), self.config.adversarial)
+            return equations.adversarial_loss(discriminator(fake), self.config.adversarial)
         finally:
             discriminator.requires_grad_(True)
 

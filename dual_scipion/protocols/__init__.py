@@ -1,6 +1,7 @@
 """The protocols: one module each, and the bases that they share."""
 
-from dual_scipion.protocols.protocol_base import ProtDualBase
+from dual_scipion.protocols.parts.protocol_base import ProtDualBase
+from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 from dual_scipion.protocols.protocol_compensate_wedge import ProtDualCompensateWedge
 from dual_scipion.protocols.protocol_denoise import ProtDualDenoise
 from dual_scipion.protocols.protocol_evaluate import ProtDualEvaluate
@@ -8,7 +9,6 @@ from dual_scipion.protocols.protocol_grand_models import ProtDualGrandModels
 from dual_scipion.protocols.protocol_import_model import ProtDualImportModel
 from dual_scipion.protocols.protocol_pick_dog import ProtDualPickDog
 from dual_scipion.protocols.protocol_simulate import ProtDualSimulate
-from dual_scipion.protocols.protocol_tomograms import ProtDualTomograms
 from dual_scipion.protocols.protocol_train import ProtDualTrain
 from dual_scipion.protocols.protocol_translate import ProtDualTranslate
 

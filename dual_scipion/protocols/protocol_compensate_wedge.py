@@ -13,9 +13,9 @@ from tomo.objects import SetOfTomograms
 from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.objects import tilt_text
-from dual_scipion.protocols.engine_record import keep_record, range_text, read_results
-from dual_scipion.protocols.protocol_tomograms import ProtDualTomograms
-from dual_scipion.protocols.train_form import TILT_AXES
+from dual_scipion.protocols.forms.train import TILT_AXES
+from dual_scipion.protocols.parts.engine_record import keep_record, range_text, read_results
+from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
 FROM_ACQUISITION, FROM_MODEL, BY_HAND = range(3)
 AMPLITUDES = ("auto", "shells", "single", "model")

@@ -12,7 +12,7 @@ from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from tomo.objects import SetOfTomograms
 
 from dual_scipion import convert
-from dual_scipion.protocols.protocol_tomograms import ProtDualTomograms
+from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
 
 class DenoiseOutputs(Enum):

@@ -12,10 +12,10 @@ from pyworkflow.utils import createAbsLink
 from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.coordinates import items_by_ts_id, picks_of, write_picks
-from dual_scipion.protocols import evaluation_numbers
-from dual_scipion.protocols.evaluate_form import define_evaluation_params
-from dual_scipion.protocols.evaluation_inputs import Examined, truths_by_ts_id
-from dual_scipion.protocols.protocol_base import ProtDualBase
+from dual_scipion.protocols.forms.evaluate import define_evaluation_params
+from dual_scipion.protocols.parts import evaluation_numbers
+from dual_scipion.protocols.parts.evaluation_inputs import Examined, truths_by_ts_id
+from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 
 REPORT = "report.html"
 TRUST = os.path.join("report_files", "trust", "trust.json")  # beside it, as the engine calls it

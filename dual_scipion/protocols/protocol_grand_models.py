@@ -14,14 +14,14 @@ from tomo.objects import SetOfCoordinates3D, SetOfTomograms, SetOfTomoMasks, Tom
 
 from dual_core.errors import DualError
 from dual_scipion import convert
-from dual_scipion.protocols.grand_models_form import (
+from dual_scipion.protocols.forms.grand_models import (
     BUILT_IN,
     BY_NUMBER,
     FILES,
     PROJECT,
     define_grand_model_params,
 )
-from dual_scipion.protocols.labelled_sets import (
+from dual_scipion.protocols.parts.labelled_sets import (
     Labelled,
     LabelledSets,
     chosen_mask,
@@ -30,7 +30,7 @@ from dual_scipion.protocols.labelled_sets import (
     label_beside,
     read_particles,
 )
-from dual_scipion.protocols.protocol_base import ProtDualBase
+from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 
 # Kinds of files beside a grand model, 'grand_model_K.mrc'.
 CLASS_MASK = "class_mask_{}.mrc"
@@ -223,7 +223,9 @@ class ProtDualGrandModels(LabelledSets, ProtDualBase):
         names = convert.parse_names(self.phantoms.get())
         if not names:
             return []
-        from dual_core.grand_models.phantoms import PHANTOMS  # takes a while, and seldom needed
+        from dual_core.grand_models.molecules.phantoms import (  # takes a while, and seldom needed
+            PHANTOMS,
+        )
 
         unknown = [name for name in names if name not in PHANTOMS]
         if not unknown:

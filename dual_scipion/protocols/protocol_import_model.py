@@ -9,10 +9,10 @@ from typing import Any, List
 
 import pyworkflow.protocol.params as params
 
-from dual_core.card import read_card
 from dual_core.errors import DualError
+from dual_core.networks.card import read_card
 from dual_scipion.objects import DualModel
-from dual_scipion.protocols.protocol_base import ProtDualBase
+from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 
 
 class ImportModelOutputs(Enum):

@@ -14,8 +14,8 @@ from tomo.objects import Coordinate3D, SetOfCoordinates3D
 from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.coordinates import items_by_ts_id, scale_between, scaled
-from dual_scipion.protocols.pick_form import BY_NUMBER, define_pick_params
-from dual_scipion.protocols.protocol_tomograms import ProtDualTomograms
+from dual_scipion.protocols.forms.pick import BY_NUMBER, define_pick_params
+from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
 BOX_PER_DIAMETER = 1.5  # room for the mask and the background of a particle
 SMALLEST_SIGMA = 0.5  # voxels, as in the engine

@@ -13,8 +13,14 @@ from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from tomo.objects import SetOfCoordinates3D, SetOfTomograms, SetOfTomoMasks, TomoAcquisition
 
 from dual_scipion import convert
-from dual_scipion.protocols.grand_models_form import define_labels_param
-from dual_scipion.protocols.labelled_sets import (
+from dual_scipion.protocols.forms.grand_models import define_labels_param
+from dual_scipion.protocols.forms.simulate import (
+    OUTPUT_CONTRASTS,
+    STANDARDISE,
+    define_noise,
+    define_result,
+)
+from dual_scipion.protocols.parts.labelled_sets import (
     COORDINATES,
     MASKS,
     TOMOGRAMS,
@@ -26,14 +32,8 @@ from dual_scipion.protocols.labelled_sets import (
     labelled_path,
     read_particles,
 )
-from dual_scipion.protocols.protocol_tomograms import ProtDualTomograms
+from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 from dual_scipion.protocols.protocol_translate import noise_paths
-from dual_scipion.protocols.simulate_form import (
-    OUTPUT_CONTRASTS,
-    STANDARDISE,
-    define_noise,
-    define_result,
-)
 
 TABLE = "training_set.csv"  # the engine's, of what belongs together
 # Column of the table, and the end of the name of the file that is kept.

@@ -12,9 +12,7 @@ from pyworkflow.utils import Environ
 from dual_core.errors import DualError
 from dual_scipion import convert, engine
 from dual_scipion.objects import DualModel
-from dual_scipion.protocols.protocol_base import ProtDualBase
-from dual_scipion.protocols.protocol_import_model import model_summary
-from dual_scipion.protocols.train_form import (
+from dual_scipion.protocols.forms.train import (
     GPUS_HELP,
     MODE_CONTINUE,
     MODE_NEW,
@@ -22,6 +20,8 @@ from dual_scipion.protocols.train_form import (
     TASKS,
     define_training_params,
 )
+from dual_scipion.protocols.parts.protocol_base import ProtDualBase
+from dual_scipion.protocols.protocol_import_model import model_summary
 
 PARAMETERS = "train"
 RUN_FOLDER = "training"  # in extra; the engine's training directory

@@ -10,9 +10,9 @@ from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from tomo.objects import SetOfTomograms
 
 from dual_scipion import convert
-from dual_scipion.protocols.engine_record import keep_record, range_text, read_results
-from dual_scipion.protocols.form_parts import add_noise_contrast
-from dual_scipion.protocols.protocol_tomograms import ProtDualTomograms
+from dual_scipion.protocols.forms.parts import add_noise_contrast
+from dual_scipion.protocols.parts.engine_record import keep_record, range_text, read_results
+from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
 DIRECTIONS = ("to-clean", "to-noisy")
 TO_NOISY = DIRECTIONS.index("to-noisy")

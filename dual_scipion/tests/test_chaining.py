@@ -32,7 +32,7 @@ from dual_scipion import Plugin, convert
 from dual_scipion.convert import Pick
 from dual_scipion.coordinates import picks_of, scale_between, scaled, write_picks
 from dual_scipion.protocols import ProtDualPickDog
-from dual_scipion.protocols.pick_form import BY_NUMBER
+from dual_scipion.protocols.forms.pick import BY_NUMBER
 from dual_scipion.tests import support
 
 RADIUS = 4  # voxels

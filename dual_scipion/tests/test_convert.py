@@ -12,8 +12,8 @@ from pyworkflow.tests import BaseTest, setupTestProject
 from tomo.constants import BOTTOM_LEFT_CORNER
 from tomo.objects import SetOfCoordinates3D, SetOfTomoMasks, Tomogram
 
-from dual_core.card import ModelCard
 from dual_core.errors import DualError
+from dual_core.networks.card import ModelCard
 from dual_scipion import convert
 from dual_scipion.objects import DualModel, domain_name, tilt_text
 from dual_scipion.tests import support

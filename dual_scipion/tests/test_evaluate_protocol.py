@@ -16,7 +16,7 @@ from tomo.objects import SetOfCoordinates3D
 from dual_scipion import convert
 from dual_scipion.convert import Pick
 from dual_scipion.protocols import ProtDualEvaluate, ProtDualPickDog
-from dual_scipion.protocols.evaluation_numbers import told, trust_numbers
+from dual_scipion.protocols.parts.evaluation_numbers import told, trust_numbers
 from dual_scipion.tests import support
 
 NAMES = ("TS_0", "TS_1")

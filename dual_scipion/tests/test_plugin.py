@@ -27,7 +27,7 @@ import pyworkflow
 domain = pyworkflow.Config.getDomain()
 found = "dual_scipion" in domain.getPlugins()
 domain.getProtocols(), domain.getObjects(), domain.getViewers(), domain.getWizards()
-foreign = [name for name in ("torch", "dual_core.model") if name in sys.modules]
+foreign = [name for name in ("torch", "dual_core.networks.model") if name in sys.modules]
 print("RESULT " + json.dumps({"found": found, "foreign": foreign}))
 """
 

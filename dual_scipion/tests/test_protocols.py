@@ -15,11 +15,11 @@ from pyworkflow.tests import setupTestProject
 from tomo.objects import TomoAcquisition
 from tomo.tests.test_base_centralized_layer import TestBaseCentralizedLayer
 
-from dual_core.card import read_card
 from dual_core.errors import DualError
+from dual_core.networks.card import read_card
 from dual_scipion import engine
 from dual_scipion.protocols import ProtDualDenoise, ProtDualImportModel, ProtDualTrain
-from dual_scipion.protocols.train_form import MODE_CONTINUE, TASKS
+from dual_scipion.protocols.forms.train import MODE_CONTINUE, TASKS
 from dual_scipion.tests import support
 
 ORIGIN = (-100.0, -50.0, 20.0)

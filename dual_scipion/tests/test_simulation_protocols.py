@@ -16,12 +16,9 @@ from tomo.constants import BOTTOM_LEFT_CORNER
 from tomo.objects import TomoAcquisition
 
 from dual_scipion import engine
-from dual_scipion.protocols import (
-    ProtDualGrandModels,
-    ProtDualSimulate,
-)
-from dual_scipion.protocols.grand_models_form import BY_NUMBER, FILES, PROJECT
-from dual_scipion.protocols.labelled_sets import automatic_box, generated_ts_id
+from dual_scipion.protocols import ProtDualGrandModels, ProtDualSimulate
+from dual_scipion.protocols.forms.grand_models import BY_NUMBER, FILES, PROJECT
+from dual_scipion.protocols.parts.labelled_sets import automatic_box, generated_ts_id
 from dual_scipion.tests import support, test_protocols
 
 SIDES = (36, 34, 32)  # x, y, z

@@ -8,10 +8,7 @@ from typing import Any, List
 import numpy as np
 from tomo.objects import TomoAcquisition
 
-from dual_scipion.protocols import (
-    ProtDualCompensateWedge,
-    ProtDualTranslate,
-)
+from dual_scipion.protocols import ProtDualCompensateWedge, ProtDualTranslate
 from dual_scipion.protocols.protocol_compensate_wedge import BY_HAND, FROM_MODEL
 from dual_scipion.protocols.protocol_translate import TO_NOISY
 from dual_scipion.tests import support, test_simulation_protocols

@@ -10,7 +10,7 @@ from unittest import TestCase
 
 from dual_core.errors import DualError
 from dual_scipion import Plugin
-from dual_scipion.protocols.train_form import METHODS
+from dual_scipion.protocols.forms.train import METHODS
 from dual_scipion.wizards import diameters, patch_sizes, ts_id_choice
 
 

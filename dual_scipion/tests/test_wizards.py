@@ -14,7 +14,7 @@ from dual_core.errors import DualError
 from dual_scipion import wizards
 from dual_scipion.constants import CONTRASTS
 from dual_scipion.protocols import ProtDualDenoise, ProtDualEvaluate, ProtDualPickDog, ProtDualTrain
-from dual_scipion.protocols.train_form import TASKS
+from dual_scipion.protocols.forms.train import TASKS
 from dual_scipion.tests.support import (
     SHAPE,
     Inputs,
@@ -203,7 +203,7 @@ class TestWithInput(BaseTest):
 
     def test_patch_is_written(self) -> None:
         form = self.form(ProtDualTrain, "patchSize", tsIds="TS_2", patchSize=40)
-        with patch("dual_scipion.wizards.patch_window.PatchWindow") as window:
+        with patch("dual_scipion.wizards.windows.patch.PatchWindow") as window:
             window.return_value.resultYes.return_value = True
             window.return_value.voxels = 48
             DualPatchWizard().show(form)
@@ -214,7 +214,7 @@ class TestWithInput(BaseTest):
     def test_ts_ids_are_written(self) -> None:
         for kind, empty_is_all in ((ProtDualTrain, True), (ProtDualEvaluate, False)):
             form = self.form(kind, "tsIds", self.broken, tsIds="TS_2")
-            with patch("dual_scipion.wizards.ts_ids_window.TsIdsWindow") as window:
+            with patch("dual_scipion.wizards.windows.ts_ids.TsIdsWindow") as window:
                 window.return_value.resultYes.return_value = True
                 window.return_value.text = "TS_gone TS_2"
                 DualTsIdsWizard().show(form)
@@ -227,7 +227,7 @@ class TestWithInput(BaseTest):
     def test_diameter_is_written_or_left(self) -> None:
         for accepted, written in ((True, {"diameter": 210.0}), (False, {})):
             form = self.form(ProtDualPickDog, "diameter", diameter=123.0)
-            with patch("dual_scipion.wizards.diameter_window.DiameterWindow") as window:
+            with patch("dual_scipion.wizards.windows.diameter.DiameterWindow") as window:
                 window.return_value.resultYes.return_value = accepted
                 window.return_value.diameter_A = 210.0
                 DualDiameterWizard().show(form)
@@ -236,13 +236,13 @@ class TestWithInput(BaseTest):
 
     def test_diameter_of_an_evaluation_is_seen_in_denoised_tomograms(self) -> None:
         form = self.form(ProtDualEvaluate, "diameter", inputDenoised=self.clean)
-        with patch("dual_scipion.wizards.diameter_window.DiameterWindow") as window:
+        with patch("dual_scipion.wizards.windows.diameter.DiameterWindow") as window:
             DualDiameterWizard().show(form)
         self.assertEqual([volume.name for volume in window.call_args[0][1]], ["clean"])
 
     def test_contrast_is_written_as_the_number_of_its_choice(self) -> None:
         form = self.form(ProtDualTrain, "cleanContrast", inputClean=self.clean)
-        with patch("dual_scipion.wizards.contrast_window.ContrastWindow") as window:
+        with patch("dual_scipion.wizards.windows.contrast.ContrastWindow") as window:
             window.return_value.resultYes.return_value = True
             window.return_value.contrast = "bright"
             DualContrastWizard().show(form)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Tuple
 
-from dual_core.card import ModelCard
+from dual_core.networks.card import ModelCard
 from dual_scipion.objects import DualModel, tilt_text
 
 

@@ -90,7 +90,7 @@ class DualViewer(Viewer):
         return [WindowView(build, self.getTkRoot())]
 
     def _message(self, title: str, text: str) -> List[View]:
-        from dual_scipion.viewers.window_text import SMALL, TextWindow
+        from dual_scipion.viewers.windows.text import SMALL, TextWindow
 
         return self._window(lambda master: TextWindow(master, title, lambda: [("", text)], SMALL))
 
@@ -102,7 +102,7 @@ class DualTrainingViewer(DualViewer):
     _targets = [ProtDualTrain]
 
     def _visualize(self, obj: Any, **kwargs: Any) -> List[View]:
-        from dual_scipion.viewers.window_training import TrainingWindow
+        from dual_scipion.viewers.windows.training import TrainingWindow
 
         # The window may outlive a change of the current folder.
         folder = os.path.abspath(obj.runFolder())
@@ -120,7 +120,7 @@ class DualResultViewer(DualViewer):
 
     def _visualize(self, obj: Any, **kwargs: Any) -> List[View]:
         from dual_scipion.viewers.shown import shown_by
-        from dual_scipion.viewers.window_volumes import VolumesWindow
+        from dual_scipion.viewers.windows.volumes import VolumesWindow
 
         done = next(text for kind, text in _DONE.items() if isinstance(obj, kind))
         title = f"Result: {obj.getRunName()}"
@@ -137,7 +137,7 @@ class DualPicksViewer(DualViewer):
 
     def _visualize(self, obj: Any, **kwargs: Any) -> List[View]:
         from dual_scipion.viewers.picked import picked_names, read_picks_of
-        from dual_scipion.viewers.window_picks import PicksWindow
+        from dual_scipion.viewers.windows.picks import PicksWindow
 
         title = f"Picks: {obj.getRunName()}"
         return self._window(
@@ -171,7 +171,7 @@ class DualModelViewer(DualViewer):
     _targets = [DualModel, ProtDualImportModel]
 
     def _visualize(self, obj: Any, **kwargs: Any) -> List[View]:
-        from dual_scipion.viewers.window_text import TextWindow
+        from dual_scipion.viewers.windows.text import TextWindow
 
         model = obj if isinstance(obj, DualModel) else getattr(obj, obj._outputName(), None)
         if model is None:

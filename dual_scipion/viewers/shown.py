@@ -20,7 +20,7 @@ from dual_scipion.protocols import (
     ProtDualSimulate,
     ProtDualTranslate,
 )
-from dual_scipion.protocols.labelled_sets import generated_ts_id, label_beside
+from dual_scipion.protocols.parts.labelled_sets import generated_ts_id, label_beside
 from dual_scipion.protocols.protocol_grand_models import CLASS_MASK, PARTICLES
 
 _GRAND_MODEL = "grand model"

@@ -7,7 +7,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 
 from dual_core.errors import DualError
 from dual_scipion import convert
-from dual_scipion.protocols.train_form import METHODS
+from dual_scipion.protocols.forms.train import METHODS
 from dual_scipion.slices import read_shape
 from dual_scipion.wizards.wizard_base import input_items
 

@@ -41,7 +41,7 @@ class DualContrastWizard(DualWizard):
         """Show the window; OK writes the choice."""
         param = form.wizParamName
         volumes = shown_volumes(form.protocol, INPUT_OF[param])
-        from dual_scipion.wizards.contrast_window import ContrastWindow
+        from dual_scipion.wizards.windows.contrast import ContrastWindow
 
         title = str(form.protocol.getParam(param).label.get())
         window = ContrastWindow(form.root, title, volumes, form.protocol.getEnumText(param))

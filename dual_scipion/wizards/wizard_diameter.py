@@ -18,7 +18,7 @@ class DualDiameterWizard(DualWizard):
         # Particles are seen best, and picked, in denoised tomograms.
         evaluation = isinstance(form.protocol, ProtDualEvaluate)
         volumes = shown_volumes(form.protocol, "inputDenoised" if evaluation else "inputTomograms")
-        from dual_scipion.wizards.diameter_window import DiameterWindow
+        from dual_scipion.wizards.windows.diameter import DiameterWindow
 
         window = DiameterWindow(form.root, volumes, float(form.protocol.diameter.get() or 0))
         if window.resultYes():

@@ -18,7 +18,7 @@ class DualPatchWizard(DualWizard):
         """Show the window; OK writes the side in voxels."""
         grid = training_grid(form.protocol)
         choices = patch_choices(grid, method_of(form.protocol))
-        from dual_scipion.wizards.patch_window import PatchWindow
+        from dual_scipion.wizards.windows.patch import PatchWindow
 
         window = PatchWindow(form.root, grid, choices, int(form.protocol.patchSize.get() or 0))
         if window.resultYes():

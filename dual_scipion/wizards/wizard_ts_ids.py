@@ -17,7 +17,7 @@ class DualTsIdsWizard(DualWizard):
     def ask(self, form: Any) -> None:
         """Show the window; OK writes the tsIds that are ticked."""
         rows = tomogram_rows(input_items(form.protocol, "inputTomograms"))
-        from dual_scipion.wizards.ts_ids_window import TsIdsWindow
+        from dual_scipion.wizards.windows.ts_ids import TsIdsWindow
 
         # In the evaluation an empty field leaves the choice to the number of tomograms.
         empty_is_all = isinstance(form.protocol, ProtDualTrain)

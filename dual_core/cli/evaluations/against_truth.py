@@ -9,19 +9,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from dual_core.cli.common import (
-    dump_options,
-    non_negative_int,
-    positive_float,
-    replacing,
-)
+from dual_core.cli.common import dump_options, non_negative_int, positive_float, replacing
 from dual_core.cli.evaluations.table import Row, format_table
 from dual_core.errors import DualError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dual_core.evaluation.metrics import VolumeScores
+    from dual_core.evaluation.truth.metrics import VolumeScores
 
 logger = logging.getLogger(__name__)
 
@@ -101,9 +96,9 @@ def score_against_truth(
     truth : the grand model.
     voxel_size_A : of all.
     output : folder for the files, or None.
-    data_range, mask : see `dual_core.evaluation.metrics.score_volume`.
+    data_range, mask : see `dual_core.evaluation.truth.metrics.score_volume`.
     """
-    from dual_core.evaluation.metrics import score_volume
+    from dual_core.evaluation.truth.metrics import score_volume
 
     rows: List[Row] = []
     scored: Dict[str, VolumeScores] = {}
@@ -127,7 +122,7 @@ def load_alike(
     voxel_size_A: Optional[float] = None,
 ) -> Tuple[np.ndarray, float]:
     """Read a volume and its voxel size, which must be those of the truth where given."""
-    from dual_core.volumes import open_volume
+    from dual_core.volumes.reading import open_volume
 
     volume = open_volume(path, voxel_size_A=args.voxel_size)
     if shape is not None and tuple(volume.shape) != tuple(shape):
@@ -148,7 +143,7 @@ def contrast_of(volume: np.ndarray, truth: np.ndarray, wanted: str) -> str:
     """The contrast that is wanted or, for ``auto``, the one that correlates with the truth."""
     if wanted != "auto":
         return wanted
-    from dual_core.evaluation.metrics import pearson
+    from dual_core.evaluation.truth.metrics import pearson
 
     # With a truth at hand its sign is safer than any guess from the volume alone.
     return "dark" if pearson(volume, truth) < 0 else "bright"

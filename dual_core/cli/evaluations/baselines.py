@@ -71,7 +71,7 @@ def _baselines(
     args: argparse.Namespace, truth: np.ndarray, voxel_size_A: float
 ) -> Iterator[Tuple[str, Dict[str, object], np.ndarray]]:
     """Yield label, parameters and denoised volume, in bright contrast."""
-    from dual_core.evaluation.classical import topaz_denoise, tuned_baselines
+    from dual_core.evaluation.truth.classical import topaz_denoise, tuned_baselines
 
     validation_truth, _ = load_alike(args.validation_truth, args)
     validation_noisy, _ = load_alike(args.validation_noisy, args, validation_truth.shape)
@@ -96,9 +96,9 @@ def _baselines(
 
 
 def _denoise_with_model(args: argparse.Namespace, contrast: str) -> np.ndarray:
-    from dual_core.model import DualModel
+    from dual_core.networks.model import DualModel
     from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
-    from dual_core.volumes import open_volume
+    from dual_core.volumes.reading import open_volume
 
     model = DualModel.load(args.model)
     options = DenoiseOptions(contrast=contrast, voxel_size_A=args.voxel_size)

@@ -115,14 +115,14 @@ def _raw(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.ndarray],
 
 
 def _with_model(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.ndarray], float]:
-    from dual_core.card import read_card
+    from dual_core.networks.card import read_card
 
     card = read_card(args.model)
 
     from dual_core.evaluation.halves import compare_halves
-    from dual_core.evaluation.network_pass import networks_of, read_like
-    from dual_core.evaluation.trust_run import open_halves
-    from dual_core.model import DualModel
+    from dual_core.evaluation.trust.network_pass import networks_of, read_like
+    from dual_core.evaluation.trust.run import open_halves
+    from dual_core.networks.model import DualModel
 
     a, b = open_halves(
         args.first, args.second, card, args.contrast, args.voxel_size, args.largest_side

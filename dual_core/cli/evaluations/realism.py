@@ -32,7 +32,7 @@ from dual_core.errors import DualError
 if TYPE_CHECKING:
     import numpy as np
 
-    from dual_core.evaluation.realism import Portrait
+    from dual_core.evaluation.realism.examine import Portrait
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     if not named and not args.reference:
         raise DualError("nothing to compare with the real tomograms; give --synthetic S.mrc")
     if not args.no_classifier:
-        from dual_core.devices import choose_device
+        from dual_core.networks.devices import choose_device
 
         device = str(choose_device(args.device))
     else:
@@ -171,13 +171,13 @@ def _add_references(
     voxel_size_A: float,
     levels: Optional[GreyLevels],
 ) -> None:
-    from dual_core.evaluation.metrics import standardise
-    from dual_core.evaluation.references import (
+    from dual_core.evaluation.realism.references import (
         guessed_simulator,
         projected_reference,
         white_reference,
     )
-    from dual_core.volumes import open_volume
+    from dual_core.evaluation.truth.metrics import standardise
+    from dual_core.volumes.reading import open_volume
 
     for number, path in enumerate(args.reference or []):
         grand_model = open_volume(path, voxel_size_A=args.voxel_size).load()
@@ -194,7 +194,7 @@ def _compare(
     real: List[np.ndarray], groups: Groups, args: argparse.Namespace, device: str
 ) -> Tuple[List[Row], Dict[str, Portrait]]:
     """A row and a portrait for each group; the portrait of the real ones comes first."""
-    from dual_core.evaluation.realism import choose_blocks, compare, portrait
+    from dual_core.evaluation.realism.examine import choose_blocks, compare, portrait
 
     shapes = [volume.shape for group in (real, *groups.values()) for volume in group]
     config = choose_blocks(shapes, tuple(args.tilt_range), args.tilt_axis)
@@ -218,8 +218,12 @@ def _classify(
     args: argparse.Namespace,
     device: str,
 ) -> Row:
-    from dual_core.evaluation.two_sample import TwoSampleConfig, choose_patch, two_sample_test
-    from dual_core.patches import FLIPS_ASYMMETRIC
+    from dual_core.evaluation.realism.two_sample import (
+        TwoSampleConfig,
+        choose_patch,
+        two_sample_test,
+    )
+    from dual_core.volumes.patches import FLIPS_ASYMMETRIC
 
     # One patch for all groups: accuracies are compared with one another.
     patch = choose_patch(shapes, TwoSampleConfig().patch)
@@ -239,7 +243,7 @@ def _write(
     voxel_size_A: float,
     args: argparse.Namespace,
 ) -> None:
-    from dual_core.evaluation.realism_figure import portraits_figure
+    from dual_core.evaluation.realism.figure import portraits_figure
     from dual_core.figures import slices_figure
 
     with replacing(folder / "realism.csv") as file:

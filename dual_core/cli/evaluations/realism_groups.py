@@ -69,9 +69,9 @@ def load_group(
     DualError
         For a volume that cannot be used, named.
     """
-    from dual_core.contrast import detect_contrast
-    from dual_core.evaluation.metrics import standardise
-    from dual_core.volumes import open_volume, volume_statistics
+    from dual_core.evaluation.truth.metrics import standardise
+    from dual_core.volumes.contrast import detect_contrast
+    from dual_core.volumes.reading import open_volume, volume_statistics
 
     found: List[np.ndarray] = []
     own_levels: Optional[GreyLevels] = None
@@ -120,7 +120,7 @@ def as_stored(array: np.ndarray, levels: Optional[GreyLevels]) -> np.ndarray:
     """
     import numpy as np
 
-    from dual_core.evaluation.metrics import standardise
+    from dual_core.evaluation.truth.metrics import standardise
 
     if levels is None:
         return array

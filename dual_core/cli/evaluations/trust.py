@@ -20,7 +20,7 @@ from dual_core.cli.evaluations.table import Row, format_table
 from dual_core.errors import DualError
 
 if TYPE_CHECKING:
-    from dual_core.evaluation.trust_findings import TomogramTrust
+    from dual_core.evaluation.trust.findings import TomogramTrust
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge, print a table for each tomogram and write the files."""
-    from dual_core.card import read_card
     from dual_core.cli.evaluations.against_truth import check_tilt_range
+    from dual_core.networks.card import read_card
 
     if args.tilt_range is not None:
         check_tilt_range(args)
@@ -101,10 +101,10 @@ def run(args: argparse.Namespace) -> int:
             raise DualError(f"{path}: no such file; check the path")
     card = read_card(args.model)
 
-    from dual_core.evaluation.network_pass import networks_of
-    from dual_core.evaluation.trust import TrustOptions
-    from dual_core.evaluation.trust_run import trust_report
-    from dual_core.model import DualModel
+    from dual_core.evaluation.trust.examine import TrustOptions
+    from dual_core.evaluation.trust.network_pass import networks_of
+    from dual_core.evaluation.trust.run import trust_report
+    from dual_core.networks.model import DualModel
 
     limits = tuple(args.tilt_range) if args.tilt_range else card.tilt_range_deg
     options = TrustOptions(args.diameter, args.seed, limits, card.contrast)

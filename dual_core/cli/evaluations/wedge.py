@@ -121,7 +121,7 @@ Result = Tuple[List[Row], Dict[str, "np.ndarray"], float]
 
 
 def _with_truth(args: argparse.Namespace) -> Result:
-    from dual_core.evaluation.wedge import score_against_truth
+    from dual_core.evaluation.truth.wedge import score_against_truth
 
     truth, voxel_size_A = load_alike(args.truth, args)
     raw, _ = load_alike(args.raw, args, truth.shape, voxel_size_A)
@@ -145,12 +145,12 @@ def _with_truth(args: argparse.Namespace) -> Result:
 def _double(args: argparse.Namespace) -> Result:
     import numpy as np
 
-    from dual_core.contrast import detect_contrast
-    from dual_core.evaluation.wedge import double_wedge
-    from dual_core.model import DualModel
+    from dual_core.evaluation.truth.wedge import double_wedge
+    from dual_core.networks.model import DualModel
     from dual_core.tasks.denoise import make_runner
     from dual_core.tasks.missing_wedge import CompensateOptions, compensate_tomogram
-    from dual_core.volumes import open_volume, write_volume
+    from dual_core.volumes.contrast import detect_contrast
+    from dual_core.volumes.reading import open_volume, write_volume
 
     source = open_volume(args.double, voxel_size_A=args.voxel_size)
     contrast = args.contrast

@@ -1,0 +1,111 @@
+"""Denoise tomograms with a trained model.
+
+Each tomogram T.mrc becomes OUTPUT/T_denoised.mrc: float32, on the grid, in the contrast and in the
+intensities of the tomogram. Pick particles on denoised tomograms, but average the raw ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import asdict
+from typing import Any, Dict
+
+from dual_core.cli.batch_options import (
+    add_machine_arguments,
+    add_tomogram_arguments,
+    for_record,
+    tell_failures,
+)
+from dual_core.cli.common import dump_options, fraction, output_folder, progress_bar
+
+logger = logging.getLogger(__name__)
+
+EXAMPLE = """
+dual denoise --model run/model.safetensors tomo_*.mrc --output denoised
+dual denoise --model run/model.safetensors tomo_1.mrc --output half --strength 0.7
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``dual denoise``."""
+    files = parser.add_argument_group("files")
+    files.add_argument("tomograms", nargs="+", metavar="T.mrc", help="tomograms, any MRC mode")
+    files.add_argument(
+        "--model", required=True, metavar="M", help="model file (.safetensors) of 'dual train'"
+    )
+    files.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+    )
+    files.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip the tomograms that were finished before with the same model and options",
+    )
+    result = parser.add_argument_group("result")
+    result.add_argument(
+        "--strength",
+        type=fraction,
+        default=1.0,
+        metavar="S",
+        help="how much of the noise to remove, 0 (the tomogram itself) to 1 (all)",
+    )
+    result.add_argument(
+        "--output-contrast",
+        choices=("as-input", "as-model"),
+        default="as-input",
+        help="sign of the density in the result: as in the tomogram or in the clean domain",
+    )
+    result.add_argument(
+        "--units",
+        choices=("input", "standardised"),
+        default="input",
+        help="intensities of the result: the tomogram's or those of the clean domain",
+    )
+    add_tomogram_arguments(parser)
+    add_machine_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``dual denoise``; 0 all well, 1 some tomograms failed, 2 all failed."""
+    from dual_core.networks.card import read_card
+    from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+
+    jobs = plan_jobs(args.tomograms, args.output, "_denoised")
+    # Before torch is imported, which takes seconds.
+    card = read_card(args.model)
+
+    from dual_core.networks.model import DualModel
+    from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
+
+    options = DenoiseOptions(
+        strength=args.strength,
+        contrast=args.contrast,
+        output_contrast=args.output_contrast,
+        units=args.units,
+        voxel_size_A=args.voxel_size,
+    )
+    model = DualModel.load(args.model)
+    runner = make_runner(model, args.device, args.precision, args.tile, args.halo)
+    logger.info("model %s: %s", args.model, card.summary())
+    logger.info("%s", runner.describe())
+    settings = {
+        "model": file_hash(args.model),
+        "options": options.as_dict(),
+        "bfloat16": runner.bfloat16,
+        "halo": args.halo,
+    }
+
+    def work(job: Job) -> Dict[str, Any]:
+        with progress_bar(job.source.name) as progress:
+            report = denoise_tomogram(
+                job.source, job.output, model.card, runner, options, progress
+            )
+        return for_record(asdict(report))
+
+    with output_folder(args.output) as output:
+        record = BatchRecord(output / "denoise.jsonl", settings)
+        dump_options(args, output / "denoise.yaml")
+        summary = run_jobs(jobs, work, record, args.resume)
+    tell_failures(summary, len(jobs))
+    return summary.status

@@ -1,0 +1,98 @@
+"""Say what a model file or a volume is: a model's card, or a volume's facts and statistics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict
+
+from dual_core.cli.common import positive_float
+
+EXAMPLE = """
+dual info run/model.safetensors
+dual info tomo_1.mrc
+"""
+
+MODEL_SUFFIX = ".safetensors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``dual info``."""
+    parser.add_argument("file", metavar="FILE", help="a model (.safetensors) or an MRC volume")
+    parser.add_argument(
+        "--voxel-size",
+        dest="voxel_size",
+        type=positive_float,
+        metavar="A",
+        help="voxel size in angstrom, instead of that in the header of a volume",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``dual info``: YAML on stdout."""
+    import yaml
+
+    path = Path(args.file)
+    # Of a training directory the reader of cards says where its model is.
+    is_model = path.suffix.lower() == MODEL_SUFFIX or bool(list(path.glob(f"*{MODEL_SUFFIX}")))
+    facts = _model_facts(path) if is_model else _volume_facts(path, args.voxel_size)
+    # Lists of numbers on one line, and nothing folded.
+    yaml.safe_dump(
+        facts,
+        sys.stdout,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=float("inf"),
+    )
+    return 0
+
+
+def _model_facts(path: Path) -> Dict[str, Any]:
+    from dual_core.networks.card import read_card
+
+    card = read_card(path)
+    content = asdict(card)
+    network = content.pop("network")
+    facts = {name: _plain(value) for name, value in content.items()}
+    return {"summary": card.summary(), "model": str(path), **facts, "network": _plain(network)}
+
+
+def _volume_facts(path: Path, voxel_size_A: Any) -> Dict[str, Any]:
+    from dual_core.volumes.contrast import detect_contrast
+    from dual_core.volumes.reading import open_volume, volume_statistics, warn_of_unset_voxel_size
+
+    volume = open_volume(path, voxel_size_A=voxel_size_A, require_voxel_size=False)
+    facts = volume.facts
+    if voxel_size_A is None:
+        warn_of_unset_voxel_size(facts.voxel_size_A, volume.name)
+    result: Dict[str, Any] = {
+        "volume": str(path),
+        "shape_zyx": list(facts.shape),
+        "dtype": str(facts.dtype),
+        "voxel_size_A": _plain(facts.voxel_size_A) or "missing",
+        "origin_xyz_A": _plain(facts.origin_A),
+    }
+    statistics = volume_statistics(volume)
+    result.update({name: _plain(value) for name, value in asdict(statistics).items()})
+    verdict = detect_contrast(volume)
+    result["contrast"] = str(verdict.contrast)
+    result["contrast_confident"] = bool(verdict.confident)
+    result["skewness"] = _plain(verdict.skewness)
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """Values as YAML writes them without tags, numbers with six digits that count."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, int, str)) or value is None:
+        return value
+    try:
+        return float(f"{float(value):.6g}")
+    except (TypeError, ValueError):
+        return str(value)

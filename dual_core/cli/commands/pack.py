@@ -1,0 +1,191 @@
+"""Make grand models (noise-free cells) by packing molecules, with masks and particle lists.
+
+Molecules are PDB or mmCIF files (the biological assembly is built), MRC maps (density bright) or
+built-in phantoms, the default. Every molecule is scaled to its mass: density is in dalton per
+cubic angstrom, whatever file it came from.
+
+Each grand model N becomes OUTPUT/grand_model_N.mrc with class_mask_N.mrc, instance_mask_N.mrc,
+particles_N.csv, particles_N.star and pack_N.yaml, which says what was done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from dual_core.cli.common import (
+    dump_options,
+    fraction,
+    non_negative_int,
+    output_folder,
+    positive_float,
+    positive_int,
+)
+
+logger = logging.getLogger(__name__)
+
+EXAMPLE = """
+dual pack --output cells --shape 128 256 256 --occupancy 0.1 --vesicles 2 --gold 10
+dual pack --molecules pdb/ maps/4v94.mrc --output cells --number 20 --thickness 100 --count 4
+dual pack --molecules molecules.yaml --output cells --seed 7
+
+molecules.yaml:
+molecules:
+  - {name: p97, file: 3cf3.pdb, abundance: 2}
+  - {name: tric, file: 4v94.mrc, mass_kDa: 950, copies: 20}
+  - {name: barrel_960}
+
+keys of a molecule:
+  name            name of its class
+  file            PDB, mmCIF or MRC file, relative to the list
+  phantom         a built-in molecule, where the name is not that of one
+  copies          how many, or
+  abundance       relative number, to fill up to the occupancy (default: 1)
+  mass_kDa        instead of the mass of the file
+  threshold       of an MRC map: what is below counts as empty
+  voxel_size_A    of an MRC map, instead of that in its header
+  assembly        of an atomic model: number of the assembly, or none for the atoms of the file
+  membrane_bound  true: outside on a vesicle, z axis along its normal
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``dual pack``."""
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--molecules",
+        nargs="+",
+        default=[],
+        metavar="M",
+        help="folders, PDB, mmCIF or MRC files, YAML lists, names of built-in molecules "
+        "(default: all built-in molecules, 150 kDa to 4 MDa, that fit into the sample)",
+    )
+    files.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+    )
+    files.add_argument(
+        "--count", type=positive_int, default=1, metavar="N", help="number of grand models"
+    )
+    volume = parser.add_argument_group("volume")
+    volume.add_argument(
+        "--shape",
+        type=positive_int,
+        nargs=3,
+        default=[128, 256, 256],
+        metavar=("Z", "Y", "X"),
+        help="size in voxels",
+    )
+    volume.add_argument(
+        "--voxel-size",
+        dest="voxel_size",
+        type=positive_float,
+        default=10.0,
+        metavar="A",
+        help="voxel size in angstrom",
+    )
+    volume.add_argument(
+        "--resolution",
+        type=positive_float,
+        metavar="A",
+        help="resolution in angstrom (default: two voxels)",
+    )
+    volume.add_argument(
+        "--thickness",
+        type=positive_float,
+        metavar="NM",
+        help="thickness of the sample in nm, in the middle of z (default: the whole volume)",
+    )
+    crowd = parser.add_argument_group("molecules")
+    crowd.add_argument(
+        "--number",
+        type=positive_int,
+        metavar="N",
+        help="copies of each molecule (where a YAML list does not say)",
+    )
+    crowd.add_argument(
+        "--occupancy",
+        type=fraction,
+        metavar="F",
+        help="fill this part of the sample with molecules; 0.05 is dilute, 0.2 crowded "
+        "(default: 0.08 where no number of copies is given)",
+    )
+    crowd.add_argument(
+        "--gap",
+        type=float,
+        default=0.0,
+        metavar="A",
+        help="free distance around molecules in angstrom",
+    )
+    crowd.add_argument(
+        "--best-effort",
+        dest="best_effort",
+        action="store_true",
+        help="accept less than asked for where molecules find no place",
+    )
+    crowd.add_argument(
+        "--seed", type=non_negative_int, default=0, metavar="N", help="same seed, same model"
+    )
+    other = parser.add_argument_group("membranes, fiducials, filaments")
+    other.add_argument(
+        "--vesicles", type=non_negative_int, default=0, metavar="N", help="number of vesicles"
+    )
+    other.add_argument(
+        "--vesicle-radius",
+        dest="vesicle_radius",
+        type=positive_float,
+        nargs=2,
+        default=[20.0, 35.0],
+        metavar=("MIN", "MAX"),
+        help="radius of the vesicles in nm",
+    )
+    other.add_argument(
+        "--gold", type=non_negative_int, default=0, metavar="N", help="number of gold beads"
+    )
+    other.add_argument(
+        "--gold-diameter",
+        dest="gold_diameter",
+        type=positive_float,
+        default=10.0,
+        metavar="NM",
+        help="diameter of the gold beads in nm",
+    )
+    other.add_argument(
+        "--microtubules", type=non_negative_int, default=0, metavar="N", help="number of them"
+    )
+    other.add_argument(
+        "--actin", type=non_negative_int, default=0, metavar="N", help="number of actin filaments"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``dual pack``."""
+    from dual_core.errors import DualError
+    from dual_core.grand_models.molecules.molecule_list import resolve_molecules
+    from dual_core.grand_models.pack import PackConfig, pack
+
+    if not 0.0 <= args.gap < float("inf"):
+        raise DualError(f"--gap {args.gap:g}: give a distance of at least 0 A")
+    config = PackConfig(
+        molecules=tuple(resolve_molecules(args.molecules)),
+        shape=(args.shape[0], args.shape[1], args.shape[2]),
+        voxel_size_A=args.voxel_size,
+        resolution_A=args.resolution,
+        number=args.number,
+        occupancy=args.occupancy,
+        thickness_nm=args.thickness,
+        vesicles=args.vesicles,
+        vesicle_radius_nm=(args.vesicle_radius[0], args.vesicle_radius[1]),
+        gold=args.gold,
+        gold_diameter_nm=args.gold_diameter,
+        microtubules=args.microtubules,
+        actin=args.actin,
+        gap_A=args.gap,
+        best_effort=args.best_effort,
+        seed=args.seed,
+    )
+    with output_folder(args.output) as output:
+        written = pack(config, output, args.count, only_fitting=not args.molecules)
+        dump_options(args, output / "pack.yaml")
+    for files in written:
+        logger.info("written %s", files["grand_model"])
+    return 0

@@ -1,0 +1,219 @@
+"""Simulate tomograms from grand models with a trained model: a labelled training set.
+
+Each grand model G.mrc becomes OUTPUT/G_simulated_01.mrc, _02 and so on: float32, on the grid of
+the grand model, standardised as the tomograms that the model was trained on. Masks and particle
+lists of 'dual pack' are copied beside them, and OUTPUT/training_set.csv says what belongs together.
+
+The same seed gives the same tomogram, with any --tile and any number of threads, copies or files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import asdict
+from typing import Any, Dict, List
+
+from dual_core.cli.batch_options import tell_failures
+from dual_core.cli.common import (
+    add_device_argument,
+    add_precision_argument,
+    dump_options,
+    non_negative_int,
+    output_folder,
+    positive_float,
+    positive_int,
+    progress_bar,
+)
+
+logger = logging.getLogger(__name__)
+
+EXAMPLE = """
+dual simulate --model run/model.safetensors cells/grand_model_*.mrc --output set --copies 3
+dual simulate --model run/model.safetensors grand_model_1.mrc --output set --noise-from tomo_*.mrc
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``dual simulate``."""
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "grand_models", nargs="+", metavar="G.mrc", help="grand models, as of 'dual pack'"
+    )
+    files.add_argument(
+        "--model", required=True, metavar="M", help="model file (.safetensors) of 'dual train'"
+    )
+    files.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+    )
+    files.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip the tomograms that were finished before with the same model and options",
+    )
+    noise = parser.add_argument_group("noise")
+    noise.add_argument(
+        "--copies",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="tomograms from each grand model, each with noise of its own",
+    )
+    noise.add_argument(
+        "--noise-from",
+        dest="noise_from",
+        nargs="+",
+        default=[],
+        metavar="T.mrc",
+        help="noise like that of these tomograms; of several, copy 1 takes the first and so on "
+        "(default: random noise codes)",
+    )
+    noise.add_argument(
+        "--noise-contrast",
+        dest="noise_contrast",
+        choices=("auto", "dark", "bright"),
+        default="auto",
+        help="whether density is dark or bright in the tomograms of --noise-from",
+    )
+    noise.add_argument(
+        "--seed", type=non_negative_int, default=0, metavar="N", help="same seed, same tomograms"
+    )
+    result = parser.add_argument_group("result")
+    result.add_argument(
+        "--output-contrast",
+        choices=("auto", "dark", "bright", "as-model"),
+        default="auto",
+        help="sign of the density in the result; auto: as in the tomograms the model was trained "
+        "on (dark if the model does not say), as-model: as in its clean domain",
+    )
+    model = parser.add_argument_group("grand model")
+    model.add_argument(
+        "--contrast",
+        choices=("auto", "dark", "bright"),
+        default="auto",
+        help="whether density is dark or bright in the grand models; auto finds out and says so",
+    )
+    model.add_argument(
+        "--standardise",
+        choices=("model", "own"),
+        default="model",
+        help="bring density to the networks' scale by the mean and deviation of the grand models "
+        "the model was trained on, or by each grand model's own (for other density units)",
+    )
+    model.add_argument(
+        "--voxel-size",
+        dest="voxel_size",
+        type=positive_float,
+        metavar="A",
+        help="voxel size of the grand models in angstrom, instead of that in the headers",
+    )
+    add_machine_arguments(parser)
+
+
+def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the machine, as simulation has them."""
+    machine = parser.add_argument_group("machine")
+    add_device_argument(machine)
+    add_precision_argument(machine)
+    machine.add_argument(
+        "--tile",
+        type=positive_int,
+        metavar="N",
+        help="side in voxels of what is computed at once, at least one tile: bounds the memory; "
+        "simulated noise does not change with it (default: a tile for each thread)",
+    )
+    machine.add_argument(
+        "--halo",
+        type=non_negative_int,
+        metavar="N",
+        help="context around the core of a tile in voxels (default: by the model)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``dual simulate``; 0 all well, 1 some tomograms failed, 2 all failed."""
+    from dual_core.networks.card import read_card
+    from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+
+    # Copy by copy they are planned, grand model by grand model they are made.
+    planned = [
+        plan_jobs(args.grand_models, args.output, f"_simulated_{copy:02d}")
+        for copy in range(1, args.copies + 1)
+    ]
+    copies: Dict[Job, int] = {
+        job: copy for jobs in zip(*planned) for copy, job in enumerate(jobs, 1)
+    }
+    # Before torch is imported, which takes seconds.
+    card = read_card(args.model)
+
+    from dual_core.networks.model import DualModel
+    from dual_core.tasks.simulate import (
+        SimulateOptions,
+        open_for_simulation,
+        simulate_tomogram,
+        warn_of_other_task,
+    )
+    from dual_core.tasks.simulation.density_map import DensityMap
+    from dual_core.tasks.simulation.noise_codes import RANDOM, Noise, draw_noise, encode_tomogram
+    from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
+    from dual_core.tasks.simulation.training_set import carry_labels, update_table
+
+    options = SimulateOptions(
+        contrast=args.contrast,
+        output_contrast=args.output_contrast,
+        standardise=args.standardise,
+        voxel_size_A=args.voxel_size,
+    )
+    model = DualModel.load(args.model)
+    runner = SimulationRunner(model, args.device, args.precision, args.tile, args.halo)
+    logger.info("model %s: %s", args.model, card.summary())
+    logger.info("%s", runner.describe())
+    warn_of_other_task(card)
+    codes = [encode_tomogram(path, model, args.noise_contrast) for path in args.noise_from]
+    settings = {
+        "model": file_hash(args.model),
+        "options": options.as_dict(),
+        "seed": args.seed,
+        "noise_from": [file_hash(path) for path in args.noise_from],
+        "noise_contrast": args.noise_contrast,
+        "bfloat16": runner.bfloat16,
+        "halo": args.halo,
+    }
+    opened: List[DensityMap] = []
+
+    def code_from(copy: int) -> str:
+        return str(args.noise_from[(copy - 1) % len(codes)]) if codes else RANDOM
+
+    def work(job: Job) -> Dict[str, Any]:
+        copy = copies[job]
+        if not opened or opened[0].volume.facts.path != job.source:
+            opened[:] = [open_for_simulation(job.source, card, options)]
+        noise = draw_noise(model.config.code_size, args.seed, opened[0].content, copy)
+        if codes:
+            noise = Noise(codes[(copy - 1) % len(codes)], noise.seed, code_from(copy))
+        with progress_bar(job.output.name) as progress:
+            report = simulate_tomogram(
+                opened[0], job.output, model, runner, noise, options, progress
+            )
+        update_table(args.output, [row(job)])
+        return asdict(report)
+
+    def row(job: Job) -> Dict[str, Any]:
+        return {
+            "tomogram": job.output.name,
+            "grand_model": str(job.source.resolve()),
+            **carry_labels(job.source, args.output),
+            "code_from": code_from(copies[job]),
+            "copy": copies[job],
+        }
+
+    with output_folder(args.output) as output:
+        record = BatchRecord(output / "simulate.jsonl", settings)
+        dump_options(args, output / "simulate.yaml")
+        summary = run_jobs(list(copies), work, record, args.resume)
+        # Those that were skipped are in the table of the call that made them, unless that is lost.
+        there = [job for job in copies if record.is_finished(job)]
+        if there:
+            update_table(output, [row(job) for job in there])
+    tell_failures(summary, len(args.grand_models), "grand models")
+    return summary.status

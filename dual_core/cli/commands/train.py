@@ -1,0 +1,303 @@
+"""Train a model from tomograms and grand models, without labels, pairs or half maps.
+
+The result is OUTPUT/model.safetensors. Beside it lie config.yaml, history.jsonl, preview pictures
+and a checkpoint, from which --resume goes on exactly where the run was when it stopped.
+On several GPUs it is started by torchrun, and has --batch patches on each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+from dual_core.cli.common import (
+    add_device_argument,
+    add_precision_argument,
+    dump_options,
+    non_negative_int,
+    output_folder,
+    positive_float,
+    positive_int,
+)
+from dual_core.errors import DualError
+
+if TYPE_CHECKING:
+    from dual_core.training.parallel.ranks import Ranks
+
+logger = logging.getLogger(__name__)
+
+EXAMPLE = """
+dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run
+dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run --resume
+dual train --noisy tomo_1.mrc --clean grand_model_*.mrc --output try --preset quick
+dual train --task missing-wedge --noisy tomo_*.mrc --tilt-range -60 60 --output wedge
+torchrun --standalone --nproc_per_node 2 -m dual_core train --noisy tomo_*.mrc --clean g*.mrc ...
+"""
+
+LINE_EVERY_S = 30.0  # between progress lines where there is no terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``dual train``."""
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--noisy", nargs="+", required=True, metavar="T.mrc", help="tomograms, any MRC mode"
+    )
+    files.add_argument(
+        "--clean",
+        nargs="+",
+        default=[],
+        metavar="V.mrc",
+        help="grand models: noise-free density maps of cells, for example from 'dual pack'; "
+        "tomograms of high signal-to-noise ratio with --task translate; none with --task "
+        "missing-wedge",
+    )
+    files.add_argument(
+        "--output", required=True, metavar="DIR", help="training directory, made if need be"
+    )
+    files.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint in the output folder"
+    )
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--task",
+        choices=("denoise+simulate", "translate", "missing-wedge"),
+        default="denoise+simulate",
+        help="what the model is for: to denoise tomograms and simulate them from grand models; to "
+        "translate between two experimental domains; or to compensate the missing wedge",
+    )
+    training.add_argument(
+        "--preset",
+        choices=("quick", "standard", "thorough"),
+        default="standard",
+        help="how long to train: quick for a first look, standard for use, thorough for a GPU "
+        "or a night",
+    )
+    training.add_argument(
+        "--method",
+        choices=("stable", "paper"),
+        default="stable",
+        help="stable: what measures best; paper: the paper's equations as printed, made safe",
+    )
+    training.add_argument(
+        "--iterations", type=positive_int, metavar="N", help="instead of the preset's number"
+    )
+    training.add_argument(
+        "--time-limit",
+        type=positive_float,
+        metavar="MIN",
+        help="stop after so many minutes with a model and a checkpoint to go on from; the schedule "
+        "of the preset is not shortened, so that --preset quick is better for a short run",
+    )
+    training.add_argument(
+        "--batch",
+        type=positive_int,
+        metavar="N",
+        help="patches an iteration, on each GPU of several (default: 4)",
+    )
+    training.add_argument(
+        "--patch",
+        type=positive_int,
+        metavar="N",
+        help="side of a training patch in voxels (default: 32)",
+    )
+    training.add_argument(
+        "--learning-rate", type=positive_float, metavar="R", help="of all networks"
+    )
+    training.add_argument(
+        "--seed", type=non_negative_int, default=0, metavar="N", help="of everything random"
+    )
+    _add_data_arguments(parser)
+    machine = parser.add_argument_group("machine")
+    add_device_argument(machine)
+    add_precision_argument(machine)
+    machine.add_argument(
+        "--memory",
+        type=positive_float,
+        default=2.0,
+        metavar="GIB",
+        help="voxels that each domain may keep in memory; more is read block by block",
+    )
+    machine.add_argument(
+        "--checkpoint-every",
+        type=positive_float,
+        default=5.0,
+        metavar="MIN",
+        help="minutes between two checkpoints",
+    )
+    machine.add_argument(
+        "--snapshots",
+        type=non_negative_int,
+        default=0,
+        metavar="N",
+        help="keep the model at N points of the run in OUTPUT/snapshots",
+    )
+
+
+def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    for option, what in (("--contrast", "tomograms"), ("--clean-contrast", "grand models")):
+        data.add_argument(
+            option,
+            choices=("auto", "dark", "bright"),
+            default="auto",
+            help=f"whether density is dark or bright in the {what}; auto finds out and says so",
+        )
+    data.add_argument(
+        "--voxel-size",
+        type=positive_float,
+        metavar="A",
+        help="voxel size in angstrom to train on (default: that of the grand models)",
+    )
+    data.add_argument(
+        "--noisy-voxel-size",
+        type=positive_float,
+        metavar="A",
+        help="voxel size of the tomograms, instead of that in their headers",
+    )
+    data.add_argument(
+        "--clean-voxel-size",
+        type=positive_float,
+        metavar="A",
+        help="voxel size of the grand models, instead of that in their headers",
+    )
+    data.add_argument(
+        "--tilt-range",
+        nargs=2,
+        type=float,
+        metavar=("MIN", "MAX"),
+        help="of the tomograms in degrees; give it where it is not symmetric, so that patches "
+        "are only flipped in ways that keep the missing wedge; --task missing-wedge needs it",
+    )
+    data.add_argument(
+        "--tilt-axis", choices=("y", "x"), default="y", help="axis of the tilt in the tomograms"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``dual train``; 0 finished or time limit reached, 128 + its number after a signal."""
+    from dual_core.training.parallel.launched import joined
+
+    with joined() as ranks:
+        return _run(args, ranks)
+
+
+def _run(args: argparse.Namespace, ranks: Ranks) -> int:
+    folder = Path(args.output)
+    if not args.resume and (folder / "model.safetensors").exists():
+        raise DualError(
+            f"{folder} holds a trained model; give --resume to go on, or another --output"
+        )
+    from dual_core.training.config import preset_config
+    from dual_core.training.loop import RunOptions, train
+
+    config = preset_config(args.preset, args.method, **_changes(args))
+    options = RunOptions(
+        device=args.device,
+        precision=args.precision,
+        time_limit_min=args.time_limit,
+        checkpoint_every_min=args.checkpoint_every,
+        memory_budget=int(args.memory * 2**30),
+        snapshots=args.snapshots,
+    )
+    noisy = [Path(path) for path in args.noisy]
+    clean = [Path(path) for path in args.clean]
+    # Of several processes the first writes and tells.
+    with output_folder(folder) if ranks.first else contextlib.nullcontext():
+        if ranks.first:
+            dump_options(args, folder / "train.yaml")
+        bar = Progress(config.iterations, args.quiet or not ranks.first)
+        try:
+            result = train(noisy, clean, folder, config, options, args.resume, bar, ranks)
+        finally:
+            bar.close()
+    if result.finished:
+        logger.info("finished; the model is %s", result.model)
+        return 0
+    if ranks.first:
+        logger.warning(
+            "stopped at iteration %d of %d (%s); the model so far is %s, go on with --resume",
+            result.iterations,
+            config.iterations,
+            result.reason,
+            result.model,
+        )
+    if result.reason == "time limit":
+        return 0
+    return 128 + signal.Signals[result.reason]  # as shells count
+
+
+def _changes(args: argparse.Namespace) -> Dict[str, Any]:
+    """What the command line changes in the preset."""
+    given = {
+        "iterations": args.iterations,
+        "batch": args.batch,
+        "patch": args.patch,
+        "learning_rate": args.learning_rate,
+        "voxel_size_A": args.voxel_size,
+        "noisy_voxel_size_A": args.noisy_voxel_size,
+        "clean_voxel_size_A": args.clean_voxel_size,
+        "tilt_range_deg": tuple(args.tilt_range) if args.tilt_range else None,
+    }
+    changes: Dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    changes.update(
+        task=args.task,
+        seed=args.seed,
+        contrast=args.contrast,
+        clean_contrast=args.clean_contrast,
+        tilt_axis=args.tilt_axis,
+    )
+    return changes
+
+
+class Progress:
+    """Losses and the time left: a bar on a terminal, else a line every half minute."""
+
+    SHOWN = (
+        ("denoise", "loss_density"),
+        ("simulate", "loss_tomogram"),
+        ("Dt", "loss_adversarial_t"),
+        ("D", "loss_discriminators"),
+    )
+
+    def __init__(self, total: int, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Optional[Any] = None
+        self._last = self._started = time.monotonic()
+        self._first: Optional[int] = None
+        if not quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc="training", unit="it", dynamic_ncols=True)
+
+    def __call__(self, done: int, total: int, values: Dict[str, float]) -> None:
+        """One iteration more is done."""
+        if self._first is None:
+            self._first = done - 1
+            self._started = time.monotonic()
+        shown = {label: f"{values[name]:.2f}" for label, name in self.SHOWN if name in values}
+        if self._bar is not None:
+            self._bar.n = done
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update(0)
+            return
+        now = time.monotonic()
+        if self._quiet or (now - self._last < LINE_EVERY_S and done < total):
+            return
+        self._last = now
+        left = (now - self._started) / max(done - self._first, 1) * (total - done)
+        terms = ", ".join(f"{label} {value}" for label, value in shown.items())
+        logger.info("iteration %d of %d, %.1f min left, %s", done, total, left / 60, terms)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+

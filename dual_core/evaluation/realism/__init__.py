@@ -1,0 +1,1 @@
+"""How far simulated tomograms are from real ones."""

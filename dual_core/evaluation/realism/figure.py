@@ -1,0 +1,68 @@
+"""A picture of realism: radial spectra, angular profiles and histograms, a line a group."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from itertools import cycle
+from pathlib import Path
+from typing import Mapping, Tuple
+
+import numpy as np
+
+from dual_core.errors import DualError
+from dual_core.evaluation.realism.examine import Portrait
+from dual_core.figures import COLOURS
+
+
+def portraits_figure(
+    portraits: Mapping[str, Portrait],
+    path: Path,
+    voxel_size_A: float,
+    tilt_range: Tuple[float, float] = (-60.0, 60.0),
+) -> Path:
+    """Draw the curves of groups of volumes; the first, the real one, is black and on top.
+
+    The missing wedge is the shaded part of the middle panel.
+
+    Raises
+    ------
+    DualError
+        If the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.5, 3.8), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    radial, angular, intensity = figure.subplots(1, 3, squeeze=False)[0]
+    colours = ["black", *(colour for colour, _ in zip(cycle(COLOURS[:-1]), portraits))]
+    for number, (colour, (label, one)) in enumerate(zip(colours, portraits.items())):
+        style = {"color": colour, "label": label, "linewidth": 2.2 if number == 0 else 1.4,
+                 "zorder": 2.5 if number == 0 else 3}
+        radial.semilogy(one.frequency_per_voxel / voxel_size_A, one.radial_power, **style)
+        angular.plot(one.angle_deg, one.angular_power, **style)
+        intensity.semilogy(one.intensity, np.where(one.histogram > 0, one.histogram, np.nan),
+                           **style)
+    for low, high in ((-90, tilt_range[0]), (tilt_range[1], 90)):
+        angular.axvspan(low, high, color="#eeeeee", zorder=0)
+    radial.set(title="Radial spectrum", xlabel="spatial frequency (1/Å)", ylabel="power")
+    angular.set(title="By direction (missing wedge shaded)", xlim=(-90, 90),
+                xticks=range(-90, 91, 30), xlabel="angle to x, along the tilt axis (degrees)",
+                ylabel="mean log₁₀ power")
+    intensity.set(title="Intensities", xlabel="deviations from the mean", ylabel="share of voxels")
+    for panel in (radial, angular, intensity):
+        panel.grid(color="#dddddd", linewidth=0.6)
+        for side in ("top", "right"):
+            panel.spines[side].set_visible(False)
+    radial.legend(fontsize=8, frameon=False)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        figure.savefig(temporary, format="png")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DualError(f"{path}: cannot be written ({error.strerror}); make room") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return path

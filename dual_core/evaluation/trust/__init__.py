@@ -1,0 +1,1 @@
+"""The trust report: how far to believe a model on given tomograms."""

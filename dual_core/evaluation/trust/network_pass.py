@@ -1,0 +1,203 @@
+"""What the judging of a model needs of its networks: standardised volumes in, volumes out.
+
+Judging takes a dozen passes over a volume and Fourier transforms of the whole of it, so it
+works in memory, on the middle of a large tomogram: `LARGEST_SIDE` voxels along each axis.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional, Tuple, Union
+
+import numpy as np
+
+from dual_core.errors import DualError
+from dual_core.tasks.denoise import make_runner
+from dual_core.tasks.given_volume import contrast_of, on_the_grid_of
+from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
+from dual_core.tiles.stream import run_tiled
+from dual_core.volumes.reading import Triple, open_volume, volume_statistics
+
+logger = logging.getLogger(__name__)
+
+LARGEST_SIDE = 256
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The two U-Nets as functions of standardised volumes ``(z, y, x)``, float32.
+
+    ``denoise`` is Dn, ``restore`` is Gs without noise: what the structure alone would look
+    like in a tomogram, with missing wedge and contrast transfer.
+    """
+
+    denoise: Function
+    restore: Function
+
+
+@dataclass(frozen=True)
+class OpenedTomogram:
+    """The middle of a tomogram as the denoiser sees it; made by `open_tomogram`.
+
+    Attributes
+    ----------
+    name : str
+        Path, as given.
+    voxels : ndarray, (z, y, x)
+        On the model's voxel size, in the contrast of its clean domain, standardised by mean and
+        deviation of the whole tomogram.
+    voxel_size_A : float
+    origin_A : tuple of float
+        ``(x, y, z)`` of the middle part, so that a map of it lies on the tomogram.
+    whole_shape : tuple of int
+        Of the whole tomogram on the model's voxel size.
+    """
+
+    name: str
+    voxels: np.ndarray
+    voxel_size_A: float
+    origin_A: Tuple[float, float, float]
+    whole_shape: Triple
+
+    @property
+    def is_cropped(self) -> bool:
+        """Whether there is more of the tomogram."""
+        return tuple(self.voxels.shape) != tuple(self.whole_shape)
+
+
+def open_tomogram(
+    path: Union[str, Path],
+    card: Any,
+    contrast: str = "auto",
+    voxel_size_A: Optional[float] = None,
+    largest_side: int = LARGEST_SIDE,
+) -> OpenedTomogram:
+    """Read the middle of a tomogram, as `dual_core.tasks.denoise` would hand it to the denoiser.
+
+    Parameters
+    ----------
+    path : path
+    card : ModelCard
+        Voxel size and contrast of the model.
+    contrast : {"auto", "dark", "bright"}
+        Of the tomogram's density.
+    voxel_size_A : float, optional
+        Instead of what the header says.
+    largest_side : int
+        Voxels along each axis that are read at most.
+
+    Raises
+    ------
+    DualError
+        A file that cannot be read, a constant volume, NaN.
+    """
+    volume = open_volume(path, voxel_size_A=voxel_size_A)
+    statistics = volume_statistics(volume)
+    sign = 1 if contrast_of(volume, contrast) == card.contrast else -1
+    grid = on_the_grid_of(volume, card.voxel_size_A)
+    if grid is not volume:
+        statistics = volume_statistics(grid)
+    start, size = _middle(grid.shape, largest_side)
+    voxels = grid.read(start, size)
+    voxels -= np.float32(statistics.mean)
+    voxels /= np.float32(sign * statistics.std)
+    x, y, z = volume.facts.origin_A
+    step = grid.voxel_size_A
+    origin = (x + start[2] * step, y + start[1] * step, z + start[0] * step)
+    return OpenedTomogram(str(path), voxels, step, origin, grid.shape)
+
+
+def read_like(
+    path: Union[str, Path], opened: OpenedTomogram, largest_side: int = LARGEST_SIDE
+) -> np.ndarray:
+    """Read the same part of a mask on the same grid, ``(z, y, x)``.
+
+    Raises
+    ------
+    DualError
+        If it has another extent.
+    """
+    grid = on_the_grid_of(open_volume(path), opened.voxel_size_A)
+    if tuple(grid.shape) != tuple(opened.whole_shape):
+        raise DualError(
+            f"{path} has {tuple(grid.shape)} voxels of {opened.voxel_size_A:g} A, {opened.name} "
+            f"{tuple(opened.whole_shape)} (z, y, x); give a mask of the tomogram's shape"
+        )
+    return grid.read(*_middle(grid.shape, largest_side))
+
+
+def networks_of(
+    model: Any,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: Optional[int] = None,
+    halo: Optional[int] = None,
+    on_pass: Optional[Callable[[], None]] = None,
+) -> Networks:
+    """The U-Nets of a `DualModel` on a device; ``on_pass`` is called after each pass."""
+    denoiser = make_runner(model, device, precision, tile, halo)
+    restorer = NetworkRunner(
+        model.structural_generator, model.multiple, model.receptive_radius,
+        device, precision, tile, halo,
+    )
+    return Networks(
+        functools.partial(run_on_array, denoiser, on_pass=on_pass),
+        functools.partial(run_on_array, restorer, on_pass=on_pass),
+    )
+
+
+def run_on_array(
+    runner: NetworkRunner, volume: np.ndarray, on_pass: Optional[Callable[[], None]] = None
+) -> np.ndarray:
+    """Run a network over a volume in memory, in tiles; smaller ones where memory runs out.
+
+    Parameters
+    ----------
+    runner : NetworkRunner
+    volume : ndarray, (z, y, x)
+    on_pass : callable, optional
+        Called at the end.
+
+    Returns
+    -------
+    ndarray, (z, y, x), float32
+
+    Raises
+    ------
+    DualError
+        If the network gives values that are not finite, or there is too little memory.
+    """
+    result = np.empty(volume.shape, dtype=np.float32)
+
+    def read(start: Triple, size: Triple) -> np.ndarray:
+        # A copy, since tiles may be changed by whoever gets them.
+        return volume[tuple(slice(a, a + n) for a, n in zip(start, size))].astype(np.float32)
+
+    def write(start: Triple, block: np.ndarray) -> None:
+        result[tuple(slice(a, a + n) for a, n in zip(start, block.shape))] = block
+
+    while True:
+        try:
+            run_tiled(read, write, runner.plan(volume.shape), runner)
+            break
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the handler, so that the tensors which the exception holds are gone.
+        runner.shrink()
+    if not np.isfinite(result).all():
+        raise DualError("the model gave values that are not finite; train it again")
+    if on_pass is not None:
+        on_pass()
+    return result
+
+
+def _middle(shape: Triple, largest_side: int) -> Tuple[Triple, Triple]:
+    """Start and size of the middle part."""
+    z, y, x = (min(length, largest_side) for length in shape)
+    return ((shape[0] - z) // 2, (shape[1] - y) // 2, (shape[2] - x) // 2), (z, y, x)

@@ -1,0 +1,1 @@
+"""Molecules as density: atomic models, maps, built-in ones, lists of them."""

@@ -1,0 +1,1 @@
+"""What is in a cell beside molecules: membranes, filaments, gold."""

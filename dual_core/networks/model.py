@@ -1,0 +1,140 @@
+"""`DualModel`: the six networks and their card; saved to and loaded from one safetensors file."""
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Dict, Mapping, Tuple, Union
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from dual_core.errors import DualError
+from dual_core.networks.card import CARD_KEY, ModelCard, read_card
+from dual_core.networks.discriminators import Discriminator
+from dual_core.networks.generators import NetworkConfig, NoiseDecoder, NoiseEncoder, UNet
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+class DualModel(nn.Module):
+    """The six networks of figure 1 under the paper's names.
+
+    Attributes
+    ----------
+    denoiser : Dn, tomogram -> density map.
+    structural_generator : Gs, density map plus noise -> tomogram.
+    noise_encoder : E, tomogram -> noise code.
+    noise_decoder : Gn, noise code -> noise mask.
+    noisy_discriminator, clean_discriminator : Dt and Dv.
+    card : `ModelCard`.
+    """
+
+    def __init__(self, config: NetworkConfig, card: ModelCard) -> None:
+        super().__init__()
+        self.config = config
+        self.card = card
+        self.denoiser = UNet(config.channels, config.stem_stride)
+        self.structural_generator = UNet(
+            config.channels, config.stem_stride, config.generator_refinement, input_gain=1.0
+        )
+        self.noise_encoder = NoiseEncoder(
+            config.noise_channels, config.code_size, config.standardised_codes
+        )
+        self.noise_decoder = NoiseDecoder(
+            config.noise_channels, config.code_size, config.noise_side
+        )
+        self.noisy_discriminator = _discriminator(config)
+        self.clean_discriminator = _discriminator(config)
+        # Convolutions in 3D are 2 to 4 times as fast on a CPU in this layout.
+        nn.Module.to(self, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of the U-Nets' input must be multiples of."""
+        return self.denoiser.multiple
+
+    @property
+    def receptive_radius(self) -> int:
+        """Distance in voxels beyond which the input cannot change the denoiser's output."""
+        return self.denoiser.receptive_radius
+
+    def save(self, path: PathLike) -> None:
+        """Write networks and card, atomically.
+
+        Raises
+        ------
+        DualError
+            When the file cannot be written.
+        """
+        weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        write_atomically(Path(path), save(weights, {CARD_KEY: self.card.to_json()}))
+
+    @classmethod
+    def load(cls, path: PathLike, device: Union[str, torch.device] = "cpu") -> DualModel:
+        """Read a model. Only numbers are read: nothing in the file is ever run.
+
+        Raises
+        ------
+        DualError
+            When the file is missing, damaged, no DUAL model, or of a newer format.
+        """
+        card = read_card(path)
+        try:
+            model = cls(network_config(card.network), card)
+            model.load_state_dict(load_file(str(path)))
+        except (
+            SafetensorError, RuntimeError, LookupError, TypeError, ValueError, AttributeError
+        ) as error:
+            raise DualError(f"{path} is damaged and cannot be loaded; copy it again") from error
+        return model.to(device).eval()
+
+
+def network_config(values: Mapping[str, Any]) -> NetworkConfig:
+    """The network configuration from the plain values of a card."""
+    given: Dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return NetworkConfig(**given)
+
+
+def plain_config(config: NetworkConfig) -> Dict[str, Any]:
+    """The network configuration as plain values for a card."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
+    }
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it, so that it is whole or absent.
+
+    Raises
+    ------
+    DualError
+        When the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DualError(
+            f"{path} cannot be written ({error.strerror}); free disk space or choose another folder"
+        ) from error
+    finally:
+        # Gone already after success; and where the folder is none, there is nothing to remove.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _discriminator(config: NetworkConfig) -> Discriminator:
+    channels: Tuple[int, ...] = config.discriminator_channels
+    return Discriminator(channels, config.discriminator_scales, config.spectral_norm)

@@ -1,0 +1,130 @@
+"""Tomograms of the linear model: pairs that the denoiser can be trained on."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+
+import numpy as np
+import scipy.fft
+
+from dual_core.noise_model.calibration import MARGIN, LinearModel
+from dual_core.noise_model.tapered_power import on_grid
+from dual_core.volumes.patches import PatchSource
+
+POOL = 16  # simulated blocks at hand
+
+
+class SimulatedBatch(NamedTuple):
+    """Patches of the linear model, ``(count, 1, patch, patch, patch)`` each, float32."""
+
+    tomogram: np.ndarray
+    density: np.ndarray
+    noise: np.ndarray
+
+
+class LinearSimulator:
+    """Tomograms of the linear model, with the densities and the white noise that made them.
+
+    Holds a pool of blocks, of which one is replaced at every draw.
+
+    Parameters
+    ----------
+    model : from `fit_linear_model`.
+    blocks : draws blocks ``(1, 1, side, side, side)`` of the clean domain.
+    patch : side of the patches to draw.
+    flips : groups of axes that may be flipped together without moving the missing wedge.
+    limits : lowest and highest value of the real tomograms, standardised. Integers saturate at
+        gold, where the linear model goes on and would outweigh all else in what is learned.
+    """
+
+    def __init__(
+        self,
+        model: LinearModel,
+        blocks: PatchSource,
+        patch: int,
+        flips: Sequence[Tuple[int, ...]],
+        limits: Tuple[float, float] = (-np.inf, np.inf),
+    ) -> None:
+        self._source = blocks
+        self._patch = patch
+        self._flips = tuple(flips)
+        self._limits = limits
+        field = (blocks.side + 2 * MARGIN,) * 3
+        self._transfer = on_grid(model.transfer, field)
+        self._amplitude = on_grid(model.noise_amplitude, field)
+        self.pool: List[SimulatedBatch] = []
+        self.drawn = 0
+
+    def draw(self, count: int, generator: np.random.Generator) -> SimulatedBatch:
+        """`count` random patches."""
+        self._renew(generator)
+        patches = [
+            self._flipped(self._crop(generator), generator) for _ in range(count)
+        ]
+        return SimulatedBatch(*(np.stack(part)[:, np.newaxis] for part in zip(*patches)))
+
+    def draw_block(self, generator: np.random.Generator) -> SimulatedBatch:
+        """A whole block, ``(1, 1, side, side, side)`` each."""
+        self._renew(generator)
+        block = self._flipped(self.pool[int(generator.integers(POOL))], generator)
+        return SimulatedBatch(
+            *(np.ascontiguousarray(part)[np.newaxis, np.newaxis] for part in block)
+        )
+
+    def tensors(self) -> Dict[str, np.ndarray]:
+        """The pool, for a checkpoint."""
+        names = SimulatedBatch._fields
+        return {
+            f"{number}.{name}": part
+            for number, block in enumerate(self.pool)
+            for name, part in zip(names, block)
+        }
+
+    def state(self) -> Dict[str, Any]:
+        """The rest of what a checkpoint needs, plain values."""
+        return {"drawn": self.drawn, "blocks": self._source.state()}
+
+    def restore(self, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+        """Put back what `tensors` and `state` gave."""
+        names = SimulatedBatch._fields
+        count = len(tensors) // len(names)
+        self.pool = [
+            SimulatedBatch(*(tensors[f"{number}.{name}"] for name in names))
+            for number in range(count)
+        ]
+        self.drawn = int(state["drawn"])
+        self._source.restore(state["blocks"])
+
+    def simulate(self, generator: np.random.Generator) -> SimulatedBatch:
+        """A block of the clean domain, its tomogram and its noise, ``(side, side, side)``."""
+        density = self._source.draw(1, generator)[0, 0]
+        padded = np.pad(density, MARGIN, mode="reflect")
+        noise = generator.standard_normal(padded.shape, dtype=np.float32)
+        spectrum = scipy.fft.rfftn(padded) * self._transfer
+        spectrum += scipy.fft.rfftn(noise) * self._amplitude
+        tomogram = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
+        low, high = self._limits
+        tomogram = np.clip(tomogram, np.float32(low), np.float32(high))
+        inside = (slice(MARGIN, -MARGIN),) * 3
+        return SimulatedBatch(tomogram[inside].copy(), density, noise[inside].copy())
+
+    def _renew(self, generator: np.random.Generator) -> None:
+        """Fill the pool or replace one of its blocks."""
+        while len(self.pool) < POOL:
+            self.pool.append(self.simulate(generator))
+        self.pool[self.drawn % POOL] = self.simulate(generator)
+        self.drawn += 1
+
+    def _crop(self, generator: np.random.Generator) -> SimulatedBatch:
+        block = self.pool[int(generator.integers(POOL))]
+        start = [
+            int(generator.integers(length - self._patch + 1)) for length in block.density.shape
+        ]
+        region = tuple(slice(first, first + self._patch) for first in start)
+        return SimulatedBatch(*(part[region] for part in block))
+
+    def _flipped(self, block: SimulatedBatch, generator: np.random.Generator) -> SimulatedBatch:
+        for axes in self._flips:
+            if generator.random() < 0.5:
+                block = SimulatedBatch(*(np.flip(part, axes) for part in block))
+        return block

@@ -1,0 +1,1 @@
+"""The page itself: markup, style, the parts that it is made of."""

@@ -1,0 +1,1 @@
+"""What simulating a tomogram is made of."""

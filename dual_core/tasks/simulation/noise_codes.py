@@ -1,0 +1,164 @@
+"""Noise codes: drawn from a seed, or read from a tomogram by the noise encoder E.
+
+Whatever is drawn depends on the seed, on the voxels of the volume that is turned into a tomogram
+and on the number of the copy, and on nothing else: not on names, on the order of the files or on
+what is made beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, List, Tuple, Union
+
+import numpy as np
+
+from dual_core.noise_model.noise_field import NoiseField, mask_values, one_torch_thread
+from dual_core.tasks.given_volume import contrast_of, on_the_grid_of
+from dual_core.volumes.reading import (
+    ReadableVolume,
+    Triple,
+    iterate_slabs,
+    open_volume,
+    volume_statistics,
+)
+
+logger = logging.getLogger(__name__)
+
+RANDOM = "random"
+# Patches along an axis whose codes are averaged: 64 in all.
+PATCHES_PER_AXIS = 4
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What makes one tomogram different from the next.
+
+    Attributes
+    ----------
+    code : numpy.ndarray
+        The noise code z, ``(K,)``, float32.
+    seed : int
+        Of the permutation P.
+    code_from : str
+        ``random`` or the path of the tomogram that the code was read from.
+    """
+
+    code: np.ndarray
+    seed: int
+    code_from: str = RANDOM
+
+    def field(self, model: Any) -> NoiseField:
+        """P(Gn(z)) of a `DualModel`."""
+        return NoiseField(mask_values(model.noise_decoder, self.code), self.seed)
+
+
+def content_hash(volume: ReadableVolume) -> int:
+    """A 256-bit number that is that of the voxel values (SHA-256 as float32), header left out."""
+    digest = hashlib.sha256(repr(tuple(volume.shape)).encode())
+    for start, size in iterate_slabs(volume.shape):
+        digest.update(np.ascontiguousarray(volume.read(start, size), dtype="<f4").data)
+    return int.from_bytes(digest.digest(), "little")
+
+
+def draw_noise(code_size: int, seed: int, content: int, number: int) -> Noise:
+    """A random code and a random permutation.
+
+    Parameters
+    ----------
+    code_size : int
+        K.
+    seed : int
+        The user's.
+    content : int
+        `content_hash` of the volume that becomes a tomogram.
+    number : int
+        Which copy, from 1.
+
+    Returns
+    -------
+    Noise
+        Codes are standard normal, which is what training draws (equation 1). `RandomState` is
+        the generator whose numbers no version of numpy will change.
+    """
+    entropy = [seed, content, number]
+    bits = np.random.MT19937(np.random.SeedSequence(entropy, spawn_key=(0,)))
+    code = np.random.RandomState(bits).standard_normal(code_size).astype(np.float32)
+    (key,) = np.random.SeedSequence(entropy, spawn_key=(1,)).generate_state(1, np.uint64)
+    return Noise(code, int(key))
+
+
+def encode_tomogram(path: Union[str, Path], model: Any, contrast: str = "auto") -> np.ndarray:
+    """The noise code of a tomogram: the mean of E over a regular grid of 64 of its patches.
+
+    The tomogram is brought to the model's voxel size, standardised by its own mean and deviation
+    and turned to the model's contrast, as in training. The codes of its patches scatter with what
+    is in each; their mean is what they have in common, and so what is the tomogram's own.
+
+    Parameters
+    ----------
+    path : path
+        MRC file.
+    model : DualModel
+    contrast : str
+        Of its density: ``auto``, ``dark`` or ``bright``.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(K,)``, float32.
+
+    Raises
+    ------
+    DualError
+        For a file that cannot be used.
+    """
+    import torch
+
+    volume = open_volume(path)
+    volume_statistics(volume)  # of an unusable volume nothing else is said
+    sign = 1 if contrast_of(volume, contrast) == model.card.contrast else -1
+    grid = on_the_grid_of(volume, model.card.voxel_size_A)
+    found = volume_statistics(grid)
+    side = model.config.noise_side
+    z, y, x = (min(side, length) for length in grid.shape)
+    size: Triple = (z, y, x)
+    encoder = copy.deepcopy(model.noise_encoder).cpu().eval()
+    codes = []
+    with one_torch_thread(), torch.inference_mode():
+        for start in _grid_of_patches(grid.shape, size):
+            patch = (grid.read(start, size) - np.float32(found.mean)) / np.float32(sign * found.std)
+            codes.append(encoder(torch.from_numpy(_at_least(patch, side))[None, None])[0].numpy())
+    code: np.ndarray = np.mean(codes, axis=0, dtype=np.float64).astype(np.float32)
+    spread = float(np.std(codes, axis=0).mean())
+    logger.info(
+        "%s: noise code from %d patches (length %.2f, scatter of a patch %.2f)",
+        volume.name,
+        len(codes),
+        float(np.linalg.norm(code)) / max(1, code.size) ** 0.5,
+        spread,
+    )
+    return code
+
+
+def _grid_of_patches(shape: Triple, size: Triple) -> List[Triple]:
+    """Where the patches start: evenly from border to border, none twice."""
+    axes: List[Tuple[int, ...]] = []
+    for length, side in zip(shape, size):
+        places = np.linspace(0, length - side, PATCHES_PER_AXIS).round().astype(int)
+        axes.append(tuple(sorted(set(map(int, places)))))
+    return [(z, y, x) for z, y, x in itertools.product(*axes)]
+
+
+def _at_least(patch: np.ndarray, side: int) -> np.ndarray:
+    """The patch, mirrored where an axis of the volume is shorter than a patch."""
+    for axis, length in enumerate(patch.shape):
+        if length < side:
+            width = [(0, 0)] * 3
+            width[axis] = (0, side - length)
+            patch = np.pad(patch, width, mode="symmetric")
+    return np.ascontiguousarray(patch, dtype=np.float32)

@@ -1,0 +1,1 @@
+"""What filling the missing wedge is made of."""

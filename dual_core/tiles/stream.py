@@ -1,0 +1,144 @@
+"""A function over the tiles of a volume, row by row: memory does not grow with the volume."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Callable, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from dual_core.tiles.plan import AxisTile, TilePlan, Triple, as_triple, join_axes
+
+Read = Callable[[Triple, Triple], np.ndarray]
+Write = Callable[[Triple, np.ndarray], None]
+Function = Callable[[np.ndarray], np.ndarray]
+Progress = Callable[[int, int], None]
+
+# A row of tiles is read and written at once; longer rows are cut (64 MiB of float32).
+ROW_VOXELS = 2**24
+
+
+def mirrored_indices(start: int, stop: int, length: int) -> np.ndarray:
+    """Indices ``start..stop-1`` folded into ``0..length-1`` as ``numpy.pad(mode="reflect")`` does.
+
+    The border voxel is not repeated; an axis of length 1 has nothing to mirror and is repeated.
+    """
+    indices = np.arange(start, stop)
+    if length == 1:
+        return np.zeros_like(indices)
+    period = 2 * (length - 1)
+    indices = indices % period
+    return np.where(indices < length, indices, period - indices)
+
+
+def read_with_zeros(read: Read, shape: Triple, start: Triple, size: Triple) -> np.ndarray:
+    """Read a region of which a part may lie outside the volume, as zeros."""
+    low = as_triple([max(a, 0) for a in start])
+    high = as_triple([min(a + n, length) for a, n, length in zip(start, size, shape)])
+    part = read(low, as_triple([b - a for a, b in zip(low, high)]))
+    block = np.zeros(size, dtype=part.dtype)
+    block[tuple(slice(a - first, b - first) for a, b, first in zip(low, high, start))] = part
+    return block
+
+
+def read_mirrored(read: Read, shape: Triple, start: Triple, size: Triple) -> np.ndarray:
+    """Read a region that may stick out of the volume, mirrored outside.
+
+    ``read(start, size)`` is asked once, for the smallest region that holds all voxels needed.
+    """
+    indices = [mirrored_indices(a, a + n, length) for a, n, length in zip(start, size, shape)]
+    low = as_triple([int(i.min()) for i in indices])
+    block = read(low, as_triple([int(i.max()) - a + 1 for i, a in zip(indices, low)]))
+    for axis, (first, n, length) in enumerate(zip(start, size, shape)):
+        if first < 0 or first + n > length:
+            block = np.take(block, indices[axis] - low[axis], axis=axis)
+    return block
+
+
+def stream_tiled(
+    read: Read, plan: TilePlan, function: Function, row_voxels: int = ROW_VOXELS
+) -> Iterator[Tuple[Triple, np.ndarray, np.ndarray, int]]:
+    """Run a function over the tiles of a plan, a row of tiles at a time.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(start, size) -> array``; asked for regions inside the volume only.
+    plan : TilePlan
+        Which tiles.
+    function : callable
+        Maps an array of the plan's ``input_shape`` to one of the same shape.
+    row_voxels : int
+        Bound on the voxels held at once (one row always holds at least one tile).
+
+    Yields
+    ------
+    start : triple of int
+        Where the block lies in the volume; the blocks cover every voxel exactly once.
+    source, result : numpy.ndarray
+        The block as read and as computed. ``source`` is a view that holds for one step only.
+    tiles : int
+        How many tiles the block took.
+    """
+    outside = read_with_zeros if plan.inside else read_mirrored
+    for z, y in itertools.product(plan.axes[0], plan.axes[1]):
+        for group in _groups(plan, row_voxels):
+            first, last = group[0], group[-1]
+            start = (z.input_start, y.input_start, first.input_start)
+            length = last.input_start + last.input_size - first.input_start
+            block = outside(read, plan.shape, start, (z.input_size, y.input_size, length))
+            core_start = (z.core_start, y.core_start, first.core_start)
+            width = last.core_start + last.core_size - first.core_start
+            result = np.empty((z.core_size, y.core_size, width), dtype=np.float32)
+            for x in group:
+                tile = join_axes((z, y, x), plan.shape)
+                offset = x.input_start - first.input_start
+                output = function(block[:, :, offset : offset + x.input_size])
+                column = x.core_start - first.core_start
+                result[:, :, column : column + x.core_size] = output[tile.core_slices]
+            source = block[
+                z.core_offset : z.core_offset + z.core_size,
+                y.core_offset : y.core_offset + y.core_size,
+                first.core_offset : first.core_offset + width,
+            ]
+            yield core_start, source, result, len(group)
+
+
+def run_tiled(
+    read: Read,
+    write: Write,
+    plan: TilePlan,
+    function: Function,
+    progress: Optional[Progress] = None,
+    row_voxels: int = ROW_VOXELS,
+) -> None:
+    """Stream a volume through a function, tile by tile; memory does not grow with the volume.
+
+    Parameters
+    ----------
+    read, plan, function, row_voxels
+        As for `stream_tiled`.
+    write : callable
+        ``write(start, array)``; called with regions that cover every voxel exactly once.
+    progress : callable, optional
+        ``progress(done, total)`` in tiles, after each row.
+    """
+    done = 0
+    for start, _, result, tiles in stream_tiled(read, plan, function, row_voxels):
+        write(start, result)
+        done += tiles
+        if progress is not None:
+            progress(done, len(plan))
+
+
+def _groups(plan: TilePlan, row_voxels: int) -> List[List[AxisTile]]:
+    """The tiles along x in groups whose common input stays within ``row_voxels``."""
+    area = plan.input_shape[0] * plan.input_shape[1]
+    groups: List[List[AxisTile]] = []
+    for tile in plan.axes[2]:
+        stop = tile.input_start + tile.input_size
+        if groups and area * (stop - groups[-1][0].input_start) <= row_voxels:
+            groups[-1].append(tile)
+        else:
+            groups.append([tile])
+    return groups

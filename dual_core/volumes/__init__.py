@@ -1,0 +1,1 @@
+"""Volumes: MRC in and out, voxel size, axes, contrast; training patches drawn from them."""

@@ -1,0 +1,1 @@
+"""What the protocols share: running the engine, output sets, jobs, records."""
