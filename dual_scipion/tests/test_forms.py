@@ -96,7 +96,7 @@ class TestForms(BaseTest):
 
     def test_every_parameter_is_read(self) -> None:
         sources = "\n".join(
-            path.read_text(encoding="utf-8") for path in (PACKAGE / "protocols").glob("*.py")
+            path.read_text(encoding="utf-8") for path in (PACKAGE / "protocols").rglob("*.py")
         )
         for name, param, _ in self.each():
             read = rf'\bself\.{param}\b|getEnumText\("{param}"\)'
