@@ -18,6 +18,8 @@ from dual_core.networks.card import CARD_KEY, ModelCard, read_card
 from dual_core.networks.discriminators import Discriminator
 from dual_core.networks.generators import NetworkConfig, NoiseDecoder, NoiseEncoder, UNet
 
+LINEAR = "linear_model."  # what the names of its tensors in a model file begin with
+
 PathLike = Union[str, "os.PathLike[str]"]
 
 
@@ -32,13 +34,18 @@ class DualModel(nn.Module):
     noise_decoder : Gn, noise code -> noise mask.
     noisy_discriminator, clean_discriminator : Dt and Dv.
     card : `ModelCard`.
+    linear : the linear model that the tomograms were measured to follow, see
+        `dual_core.noise_model.linear_file`; empty for models that were trained without one.
     """
 
     def __init__(self, config: NetworkConfig, card: ModelCard) -> None:
         super().__init__()
         self.config = config
         self.card = card
-        self.denoiser = UNet(config.channels, config.stem_stride)
+        self.linear: Dict[str, torch.Tensor] = {}
+        self.denoiser = UNet(
+            config.channels, config.stem_stride, output_filter=config.output_filter
+        )
         self.structural_generator = UNet(
             config.channels, config.stem_stride, config.generator_refinement, input_gain=1.0
         )
@@ -72,6 +79,7 @@ class DualModel(nn.Module):
             When the file cannot be written.
         """
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        weights.update({LINEAR + name: tensor for name, tensor in self.linear.items()})
         write_atomically(Path(path), save(weights, {CARD_KEY: self.card.to_json()}))
 
     @classmethod
@@ -86,7 +94,13 @@ class DualModel(nn.Module):
         card = read_card(path)
         try:
             model = cls(network_config(card.network), card)
-            model.load_state_dict(load_file(str(path)))
+            tensors = load_file(str(path))
+            model.linear = {
+                name[len(LINEAR) :]: tensors.pop(name)
+                for name in list(tensors)
+                if name.startswith(LINEAR)
+            }
+            model.load_state_dict(tensors)
         except (
             SafetensorError, RuntimeError, LookupError, TypeError, ValueError, AttributeError
         ) as error:

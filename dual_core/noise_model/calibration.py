@@ -2,24 +2,27 @@
 
 The model is ``t = H v + n``: a transfer function H of the structure (contrast transfer, missing
 wedge, filter of the reconstruction) and Gaussian noise n of power N, both over the spatial
-frequency. Second moments alone cannot tell structure from noise: any H goes with the
-power ``S_t - |H|^2 S_v`` of noise. Higher cumulants can, since those of Gaussian noise are zero
-while density is sparse: in each band of frequencies the third cumulant of the tomogram is H^3 and
-the fourth H^4 times that of the clean domain after the same filter.
-
-The model fixes the strength of the simulated noise against the structure, which is what the
+frequency. It fixes the strength of the simulated noise against the structure, which is what the
 adversarial game of two networks leaves free to drift.
+
+N is measured on the tomograms alone (`dual_core.noise_model.noise_floor`), from halves where they
+exist. What their power has beyond it is structure: ``H^2 = (S_t - N) / S_v``, band by band and by
+direction, with powers that are trimmed over blocks, since gold is in few of them and rules every
+mean. The sign of H is that of the third cumulants (`dual_core.noise_model.cumulants`), which also
+give a second opinion on its size where both domains hold like things.
 """
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
-from scipy.ndimage import gaussian_filter1d
 
+from dual_core.noise_model.cumulants import band_transfer, trimmed_mean
+from dual_core.noise_model.directions import measured_directions, steepness_of
+from dual_core.noise_model.noise_floor import NoiseFloor, noise_from_blocks
 from dual_core.noise_model.tapered_power import (
     FLOOR,
     half_grid_frequency,
@@ -27,24 +30,25 @@ from dual_core.noise_model.tapered_power import (
     taper,
     unsmeared,
 )
+from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import StandardisedVolume
-from dual_core.volumes.reading import Triple
 
 logger = logging.getLogger(__name__)
 
 SIDE = 64  # of the blocks that spectra are taken from, in voxels
-BLOCKS = 80  # of each domain
+BLOCKS = 120  # of each domain
+CUMULANT_BLOCKS = 80  # of them that cumulants are taken of, which is slow
 MARGIN = 16  # voxels about a simulated block, in which its filter fades out
 BAND_EDGES = (0.02, 0.03, 0.04, 0.055, 0.07, 0.085, 0.1, 0.12, 0.15, 0.2, 0.3)  # cycles per voxel
-TRIM = 0.25  # of the blocks at each end; gold is in few blocks and would outweigh all else
-MOST_SIGNAL = 0.9  # of the power in a band; there is always some noise
-SIGNIFICANT = 2.5  # standard errors below which a cumulant of the tomograms is not believed
-REVERSED = 6.0  # standard errors below which a negative third cumulant is not believed
-HIDDEN = 0.5  # of the upper limit, taken for the transfer where no band shows structure
-WEDGE_BAND = (0.08, 0.35)  # distance from the tilt axis where the wedge is looked for
-WEDGE_POWER = 0.4  # of the power near x below which a direction counts as not measured
-ANGLE_STEP_DEG = 3.0
-ANGLE_BINS = 60
+STEEPNESS = np.array([0.0, 0.3, 0.6, 0.85, 1.0])  # distance from the tilt axis over frequency
+STEEPNESS_WIDTH = 0.2
+LAST_EDGE = 0.45  # of a band beyond the others, where the powers are looked at alone
+UNSURE = {"halves": 0.03, "blocks": 0.12}  # relative error of N
+CUMULANT_ERROR = 1.0  # of log H^2 by the cumulants, whose domains never quite match
+FAINT = 0.01  # signal-to-noise ratio that passes for none
+FEW = 60.0  # coefficients of a direction that count as much as the mean over all directions
+MOST_SIGNAL = 0.98  # of the power in a band
+DISAGREEMENT = 2.0  # factor between two estimates of a signal-to-noise ratio that is worth a word
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,22 @@ class LinearModel:
     transfer : H on the half grid of a real FFT, ``(side, side, side // 2 + 1)``, real.
     noise_amplitude : sqrt(N) in units of white noise of deviation 1, same shape.
     bands : (centre in cycles per voxel, mean H, signal-to-noise ratio) for the log.
+    source : where N is from: ``halves``, ``blocks``, or nothing where it is made up.
+    measured : how much of each coefficient was measured, 0 to 1, same shape; None for all.
     """
 
     transfer: np.ndarray
     noise_amplitude: np.ndarray
     bands: Tuple[Tuple[float, float, float], ...]
+    source: str = ""
+    measured: Optional[np.ndarray] = None
 
 
 def fit_linear_model(
     noisy: Sequence[StandardisedVolume],
     clean: Sequence[StandardisedVolume],
     generator: np.random.Generator,
+    floor: Optional[NoiseFloor] = None,
 ) -> LinearModel:
     """Fit ``t = H v + n`` to two unpaired domains.
 
@@ -74,6 +83,7 @@ def fit_linear_model(
     ----------
     noisy, clean : the domains, standardised, of one contrast and voxel size.
     generator : draws the blocks that are looked at.
+    floor : the noise power, from halves; by default it is measured on the blocks of `noisy`.
     """
     side = min(SIDE, *(length for entry in (*noisy, *clean) for length in entry.volume.shape))
     side -= side % 2
@@ -82,31 +92,171 @@ def fit_linear_model(
     frequency = half_grid_frequency(side)
     noisy_power = _mean_power(noisy_spectra)
     clean_power = _mean_power(clean_spectra)
-    # Weighted back-projection gives structure one transfer in all measured directions, while the
-    # ramp filter makes the noise grow with the distance from the tilt axis. So H is isotropic but
-    # for the missing wedge, and all other anisotropy of the power is the noise's.
     measured = measured_directions(noisy_power, side)
+    whole_power = unsmeared(noisy_power, measured, side + 2 * MARGIN)
+    if floor is None:
+        floor = noise_from_blocks(noisy, measured, generator)
+    noise = floor.on_grid(side)
     voxels = min(sum(np.prod(entry.volume.shape) for entry in domain) for domain in (noisy, clean))
-    noisy_power = unsmeared(noisy_power, measured, side + 2 * MARGIN)
     independent = float(voxels) / (side / 2) ** 3  # blocks; those of a small domain overlap
-    centres = np.array([(low + high) / 2 for low, high in zip(BAND_EDGES, BAND_EDGES[1:])])
+    few = slice(None, CUMULANT_BLOCKS)
+    second = _second_opinion(noisy_spectra[few], clean_spectra[few], measured, independent)
+    powers = _powers(noisy_spectra), _powers(clean_spectra)
+    unsure = UNSURE[floor.source]
+    magnitude = _magnitude(powers, noise, measured, dict(second), unsure)
+    transfer = magnitude * _sign(frequency, second) * measured
+    ceiling = np.sqrt(MOST_SIGNAL * whole_power / np.maximum(clean_power, FLOOR))
+    transfer = np.clip(transfer, -ceiling, ceiling)
+    # In the missing wedge there is nothing but what the reconstruction left there.
+    noise_power = np.maximum(measured * noise + (1.0 - measured) * whole_power, FLOOR)
+    bands = _describe(transfer, powers[1], noise_power, measured)
+    _compare(bands, second)
+    return LinearModel(
+        transfer.astype(np.float32),
+        np.sqrt(noise_power).astype(np.float32),
+        bands,
+        floor.source,
+        measured.astype(np.float32),
+    )
+
+
+def _magnitude(
+    powers: Tuple[np.ndarray, np.ndarray],
+    noise: np.ndarray,
+    measured: np.ndarray,
+    second: Dict[float, float],
+    unsure: float,
+) -> np.ndarray:
+    """|H| of every coefficient from the power beyond the noise.
+
+    A reconstruction may weight structure near the tilt axis otherwise than that far from it, so
+    each band is taken by direction too; a direction with few coefficients leans on all others.
+
+    Parameters
+    ----------
+    powers : of the blocks of both domains, ``(count, side, side, side // 2 + 1)``.
+    noise : N.
+    measured : how much of each coefficient was measured.
+    second : band's centre -> H by the cumulants.
+    unsure : relative error of N.
+    """
+    frequency = half_grid_frequency(noise.shape[0])
+    steepness = steepness_of(noise.shape[0])
+    inside = measured > 0.5
+    centres, rows = [], []
+    before = 0.0
+    for low, high in zip(BAND_EDGES, (*BAND_EDGES[1:], LAST_EDGE)):
+        band = inside & (frequency >= low) & (frequency < high)
+        if not band.any():
+            continue
+        centre = (low + high) / 2
+        reference = _trimmed_power(powers[1], (frequency >= low) & (frequency < high))
+
+        def squared(ring: np.ndarray, reference: float = reference) -> float:
+            beyond = _trimmed_power(powers[0], ring) - float(noise[ring].mean())
+            return max(beyond, 0.0) / max(reference, FLOOR)
+
+        everywhere = squared(band)
+        other = second.get(centre, 0.0) ** 2 or before
+        before = _believed(everywhere, other, reference / float(noise[band].mean()), unsure)
+        row = []
+        for middle in STEEPNESS:
+            ring = band & (np.abs(steepness - middle) < STEEPNESS_WIDTH)
+            count = float(ring.sum())
+            share = squared(ring) / everywhere if count and everywhere > 0 else 1.0
+            row.append((count * share + FEW) / (count + FEW))
+        centres.append(centre)
+        rows.append(np.sqrt(before * np.array(row)))
+    return _interpolated(np.array(centres), np.array(rows), frequency, steepness)
+
+
+def _believed(squared: float, other: float, per_noise: float, unsure: float) -> float:
+    """H^2 from the powers and from the cumulants, by how sure each is of it.
+
+    Where structure is well above the noise the powers decide. Where it is far below, a small error
+    of N is a large one of what is beyond it, and the cumulants decide, if they are sure of any.
+
+    Parameters
+    ----------
+    squared, other : H^2 from the powers and from the cumulants (or the band before; 0: none).
+    per_noise : what turns H^2 into a signal-to-noise ratio.
+    unsure : relative error of N.
+    """
+    if other <= 0:
+        return squared
+    ratio = max(squared * per_noise, FAINT)
+    error = unsure * (1.0 + ratio) / ratio
+    weight = CUMULANT_ERROR**2 / (CUMULANT_ERROR**2 + error**2)
+    return float(np.exp(weight * np.log(ratio / per_noise) + (1.0 - weight) * np.log(other)))
+
+
+def _trimmed_power(powers: np.ndarray, ring: np.ndarray) -> float:
+    """Mean power of a ring without the extreme blocks."""
+    return trimmed_mean(powers[:, ring].mean(axis=1), len(powers))[0]
+
+
+def _interpolated(
+    centres: np.ndarray, rows: np.ndarray, frequency: np.ndarray, steepness: np.ndarray
+) -> np.ndarray:
+    """A table of band and direction, linearly between its places."""
+    by_direction = np.stack(
+        [np.interp(frequency, centres, column) for column in rows.T], axis=-1
+    )
+    place = np.interp(steepness, STEEPNESS, np.arange(len(STEEPNESS)))
+    lower = np.minimum(place.astype(int), len(STEEPNESS) - 2)
+    part = place - lower
+    low = np.take_along_axis(by_direction, lower[..., None], axis=-1)[..., 0]
+    high = np.take_along_axis(by_direction, lower[..., None] + 1, axis=-1)[..., 0]
+    return (1.0 - part) * low + part * high
+
+
+def _second_opinion(
+    noisy: Sequence[np.ndarray],
+    clean: Sequence[np.ndarray],
+    measured: np.ndarray,
+    independent: float,
+) -> List[Tuple[float, float]]:
+    """(centre, H by cumulants or 0) of each band."""
+    frequency = half_grid_frequency(measured.shape[0])
     found = []
-    for centre, low, high in zip(centres, BAND_EDGES, BAND_EDGES[1:]):
+    for low, high in zip(BAND_EDGES, BAND_EDGES[1:]):
+        centre = (low + high) / 2
         band = np.exp(-0.5 * ((frequency - centre) / ((high - low) / 2)) ** 2)
         band[0, 0, 0] = 0.0
-        found.append(
-            _band_transfer(noisy_spectra, clean_spectra, band, band * measured, independent)
+        value, _ = band_transfer(noisy, clean, band, band * measured, independent)
+        found.append((centre, value))
+    return found
+
+
+def _sign(frequency: np.ndarray, second: Sequence[Tuple[float, float]]) -> np.ndarray:
+    """-1 in the bands where the cumulants are sure that density is reversed, else 1."""
+    centres = np.array([centre for centre, _ in second])
+    signs = np.array([-1.0 if value < 0 else 1.0 for _, value in second])
+    for band in range(1, len(signs) - 1):  # between two reversed bands there is no third sign
+        if signs[band - 1] == signs[band + 1]:
+            signs[band] = signs[band - 1]
+    return np.where(np.interp(frequency, centres, signs) < 0, -1.0, 1.0)
+
+
+def _compare(
+    bands: Sequence[Tuple[float, float, float]], second: Sequence[Tuple[float, float]]
+) -> None:
+    """Say so where the cumulants see another signal-to-noise ratio than the powers do."""
+    opinions = dict(second)
+    told = []
+    for (centre, transfer, ratio) in bands:
+        value = opinions.get(centre, 0.0)
+        if value != 0.0 and transfer != 0.0 and ratio > FAINT:
+            other = ratio * (value / transfer) ** 2
+            logger.debug("%.4f cycles per voxel: signal over noise %.3f, by cumulants %.3f",
+                         centre, ratio, other)
+            told.append(other / ratio)
+    if told and not 1 / DISAGREEMENT < float(np.median(told)) < DISAGREEMENT:
+        logger.warning(
+            "by the likeness of both domains the structure would be %.2g times as strong against "
+            "the noise as was measured on the tomograms; the measurement is used, but the clean "
+            "domain may not hold what the tomograms show", float(np.median(told)),
         )
-        logger.debug("transfer at %.4f cycles per voxel: %.3f, at most %.3f", centre, *found[-1])
-    values = _fill_bands(centres, found)
-    transfer = np.interp(frequency, centres, values) * measured
-    ceiling = np.sqrt(MOST_SIGNAL * noisy_power / np.maximum(clean_power, FLOOR))
-    transfer = np.clip(transfer, -ceiling, ceiling)
-    noise_power = np.maximum(noisy_power - transfer**2 * clean_power, FLOOR)
-    bands = _describe(transfer, clean_power, noise_power, frequency)
-    return LinearModel(
-        transfer.astype(np.float32), np.sqrt(noise_power).astype(np.float32), bands
-    )
 
 
 def _block_spectra(
@@ -125,139 +275,25 @@ def _block_spectra(
     return spectra
 
 
+def _powers(spectra: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([np.abs(spectrum) ** 2 for spectrum in spectra], dtype=np.float32)
+
+
 def _mean_power(spectra: Sequence[np.ndarray]) -> np.ndarray:
     return smoothed(np.mean([np.abs(spectrum) ** 2 for spectrum in spectra], axis=0))
 
 
-def measured_directions(power: np.ndarray, side: int) -> np.ndarray:
-    """How much of each coefficient was measured, 0 to 1, found from the power alone.
-
-    The missing wedge is where the power, seen along the tilt axis y, falls far below that of the
-    directions near x. Works for any tilt range, symmetric or not; a volume without a wedge gives
-    1 everywhere.
-
-    Parameters
-    ----------
-    power : mean power of the tomograms on the half grid, ``(side, side, side // 2 + 1)``.
-    side : of the grid.
-    """
-    kz = np.fft.fftfreq(side)[:, None, None]
-    ky = np.fft.fftfreq(side)[None, :, None]
-    kx = np.fft.rfftfreq(side)[None, None, :]
-    distance = np.sqrt(kz**2 + kx**2) + 0.0 * ky  # from the tilt axis
-    angle = np.degrees(np.arctan2(kz, kx)) + 0.0 * ky
-    looked_at = (distance > WEDGE_BAND[0]) & (distance < WEDGE_BAND[1]) & (np.abs(ky) < 0.25)
-    bins = np.clip(((angle + 90.0) / ANGLE_STEP_DEG).astype(np.intp), 0, ANGLE_BINS - 1)
-    # Relative to the mean at that distance, so that the fall of the spectrum does not count.
-    ring = np.rint(distance * side).astype(np.intp)
-    relative = power / _group_mean(power, ring)
-    totals = np.bincount(bins[looked_at], relative[looked_at], minlength=ANGLE_BINS)
-    counts = np.bincount(bins[looked_at], minlength=ANGLE_BINS)
-    centres = (np.arange(ANGLE_BINS) + 0.5) * ANGLE_STEP_DEG - 90.0
-    filled = counts > 0  # a small grid leaves some directions without a coefficient
-    profile = np.interp(centres, centres[filled], totals[filled] / counts[filled], period=180.0)
-    reference = np.median(profile[np.abs(centres) < 30.0])
-    present = profile > WEDGE_POWER * reference
-    share = gaussian_filter1d(present.astype(float), 0.5, mode="wrap")
-    # Near the tilt axis every direction is within one voxel of a measured one.
-    return np.where(distance < 1.0 / side, 1.0, share[bins])
-
-
-def _group_mean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Each value replaced by the mean over its group."""
-    totals = np.bincount(groups.ravel(), values.ravel())
-    counts = np.bincount(groups.ravel())
-    return (totals / np.maximum(counts, 1))[groups]
-
-
-def _band_transfer(
-    noisy: Sequence[np.ndarray],
-    clean: Sequence[np.ndarray],
-    noisy_filter: np.ndarray,
-    clean_filter: np.ndarray,
-    independent: float,
-) -> Tuple[float, float]:
-    """H of one band from the cumulants of the filtered domains: (value, upper limit).
-
-    The third, trimmed, follows the many particles and has a sign; the fourth, untrimmed, is
-    strongest for the few beads of gold. Their errors differ in sign where the two domains hold
-    different amounts of gold, so the geometric mean of both is taken. The value is 0 where
-    neither differs from that of noise; the limit says how much may hide there.
-    """
-    noisy_third, noisy_fourth = _cumulants(noisy, noisy_filter)
-    clean_third, clean_fourth = _cumulants(clean, clean_filter)
-    estimates = []
-    sign, limit = 1.0, 0.0
-    third, error = _trimmed_mean(noisy_third, independent)
-    reference = _trimmed_mean(clean_third, independent)[0]
-    if reference != 0:
-        ratio = third / reference
-        limit = (abs(ratio) + error / abs(reference)) ** (1 / 3)
-        # Only a contrast transfer beyond its first zero reverses the sign: that must be sure.
-        if abs(third) > (SIGNIFICANT if ratio > 0 else REVERSED) * error:
-            sign = float(np.sign(ratio))
-            estimates.append(abs(ratio) ** (1 / 3))
-    fourth, reference = float(np.mean(noisy_fourth)), float(np.mean(clean_fourth))
-    typical, error = _trimmed_mean(noisy_fourth, independent)
-    if typical > SIGNIFICANT * error and fourth > 0 and reference > 0:
-        estimates.append((fourth / reference) ** 0.25)
-    if not estimates:
-        return 0.0, limit
-    return sign * float(np.exp(np.mean(np.log(estimates)))), limit
-
-
-def _fill_bands(centres: np.ndarray, found: Sequence[Tuple[float, float]]) -> np.ndarray:
-    """The transfer of every band, also of those where noise hides it.
-
-    There it goes on from the nearest band that shows it, in proportion to the frequency (as the
-    contrast transfer of a weak phase object below its first maximum roughly does), up to the limit.
-    Where no band shows any, as in a small and very noisy volume, part of the limits is taken.
-    """
-    values = np.array([value for value, _ in found])
-    limits = np.array([limit for _, limit in found])
-    sure = np.flatnonzero(values)
-    if len(sure) == 0:
-        return HIDDEN * limits
-    for band in np.flatnonzero(values == 0):
-        nearest = sure[np.argmin(np.abs(sure - band))]
-        onward = values[nearest] * centres[band] / centres[nearest]
-        values[band] = np.sign(onward) * min(abs(onward), limits[band])
-    return values
-
-
-def _cumulants(
-    spectra: Sequence[np.ndarray], band: np.ndarray
-) -> Tuple[np.ndarray, np.ndarray]:
-    """Third and fourth cumulant of each filtered block."""
-    third, fourth = [], []
-    band = band.astype(np.float32)
-    # Under a taper even Gaussian noise has a fourth moment above three squares of the second.
-    flatness = float(np.mean(taper(len(band)) ** 4))
-    for spectrum in spectra:
-        values = scipy.fft.irfftn(spectrum * band, norm="ortho")
-        squares = values * values
-        third.append(np.mean(squares * values))
-        fourth.append(np.mean(squares * squares) - 3.0 * flatness * np.mean(squares) ** 2)
-    return np.array(third, dtype=np.float64), np.array(fourth, dtype=np.float64)
-
-
-def _trimmed_mean(values: np.ndarray, independent: float) -> Tuple[float, float]:
-    """Mean without the extreme blocks, and its standard error (Tukey and McLaughlin 1963)."""
-    cut = int(TRIM * len(values))
-    kept = np.sort(values)[cut : len(values) - cut]
-    winsorised = np.clip(values, kept[0], kept[-1])
-    error = np.std(winsorised) / (1.0 - 2.0 * TRIM) / np.sqrt(min(len(values), independent))
-    return float(np.mean(kept)), float(error)
-
-
 def _describe(
-    transfer: np.ndarray, clean_power: np.ndarray, noise_power: np.ndarray, frequency: np.ndarray
+    transfer: np.ndarray, clean_powers: np.ndarray, noise_power: np.ndarray, measured: np.ndarray
 ) -> Tuple[Tuple[float, float, float], ...]:
+    """(centre, H, signal-to-noise ratio) of each band where measured, of a common block."""
+    frequency = half_grid_frequency(len(transfer))
     rows = []
     for low, high in zip(BAND_EDGES[:-1], BAND_EDGES[1:]):
-        inside = (frequency >= low) & (frequency < high)
+        band = (frequency >= low) & (frequency < high)
+        inside = band & (measured > 0.5)
         if inside.any():
-            signal = float(np.mean((transfer**2 * clean_power)[inside]))
-            noise = float(np.mean(noise_power[inside]))
-            rows.append(((low + high) / 2, float(transfer[inside].mean()), signal / noise))
+            squared = float(np.mean(transfer[inside] ** 2 / noise_power[inside]))
+            ratio = squared * _trimmed_power(clean_powers, band)
+            rows.append(((low + high) / 2, float(transfer[inside].mean()), ratio))
     return tuple(rows)

@@ -12,6 +12,7 @@ from dual_core.noise_model.tapered_power import on_grid
 from dual_core.volumes.patches import PatchSource
 
 POOL = 16  # simulated blocks at hand
+USES = 4  # draws for each block that is made anew: making it costs as much as a training step
 
 
 class SimulatedBatch(NamedTuple):
@@ -25,7 +26,7 @@ class SimulatedBatch(NamedTuple):
 class LinearSimulator:
     """Tomograms of the linear model, with the densities and the white noise that made them.
 
-    Holds a pool of blocks, of which one is replaced at every draw.
+    Holds a pool of blocks, of which one is replaced at every fourth draw.
 
     Parameters
     ----------
@@ -112,7 +113,8 @@ class LinearSimulator:
         """Fill the pool or replace one of its blocks."""
         while len(self.pool) < POOL:
             self.pool.append(self.simulate(generator))
-        self.pool[self.drawn % POOL] = self.simulate(generator)
+        if self.drawn % USES == 0:
+            self.pool[self.drawn // USES % POOL] = self.simulate(generator)
         self.drawn += 1
 
     def _crop(self, generator: np.random.Generator) -> SimulatedBatch:

@@ -17,6 +17,7 @@ METHODS = ("stable", "paper")
 PRESETS = ("quick", "standard", "thorough")
 ADVERSARIAL = ("cross-entropy", "least-squares")
 TILT_AXES = ("y", "x")
+RECORRUPTED_LOSSES = ("squared", "coherence")
 CONTRASTS = ("auto", "dark", "bright")
 SMALLEST_MAP = 3  # voxels a side of the coarsest feature map; see `Trainer` about smaller ones
 
@@ -51,6 +52,11 @@ class TrainingConfig:
         for coarse noise, and so all other losses make it weaker than it is.
     spectrum_weight : of the power spectrum in the rehearsals of Gs.
     beside_wedge_weight : of what is not in the missing wedge in the rehearsals for it.
+    recorrupted : steps of Dn on two copies of a real block with independent noise, an iteration;
+        see `dual_core.training.recorruption`.
+    recorrupted_from : fraction of the run after which they are taken.
+    recorrupted_rate : their learning rate, in learning rates.
+    recorrupted_loss : ``squared`` or ``coherence``.
     average_decay : of the exponential moving average of the generators' weights.
     code_pool : noise codes of recent iterations that equation 9 looks at too.
     network : sizes of the six networks.
@@ -87,9 +93,13 @@ class TrainingConfig:
     settle_from: float = 0.7
     spectrum_weight: float = 3.0
     beside_wedge_weight: float = 0.02
+    recorrupted: int = 1
+    recorrupted_from: float = 0.5
+    recorrupted_rate: float = 1.0
+    recorrupted_loss: str = "squared"
     average_decay: float = 0.995
     code_pool: int = 128
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(output_filter=True))
     contrast: str = "auto"
     clean_contrast: str = "auto"
     voxel_size_A: Optional[float] = None
@@ -117,7 +127,7 @@ class TrainingConfig:
         for name, choices in (
             ("method", METHODS), ("preset", PRESETS), ("adversarial", ADVERSARIAL),
             ("contrast", CONTRASTS), ("clean_contrast", CONTRASTS), ("task", TASKS),
-            ("tilt_axis", TILT_AXES),
+            ("tilt_axis", TILT_AXES), ("recorrupted_loss", RECORRUPTED_LOSSES),
         ):
             if getattr(self, name) not in choices:
                 raise DualError(
@@ -132,7 +142,9 @@ class TrainingConfig:
     @property
     def uses_linear_model(self) -> bool:
         """Whether a linear model of the noisy domain is fitted and trained with."""
-        return max(self.calibration_weight, self.rehearsals, self.generator_rehearsals) > 0
+        return max(
+            self.calibration_weight, self.rehearsals, self.generator_rehearsals, self.recorrupted
+        ) > 0
 
     @property
     def loss_weights(self) -> Dict[str, float]:
@@ -174,6 +186,7 @@ _METHODS: Dict[str, Dict[str, Any]] = {
         "calibration_weight": 0.0,
         "rehearsals": 0,
         "generator_rehearsals": 0,
+        "recorrupted": 0,
         "settle_from": 1.0,
         "average_decay": 0.0,
         "network": NetworkConfig(
@@ -191,7 +204,11 @@ _METHODS: Dict[str, Dict[str, Any]] = {
 # For the missing wedge the denoiser learns from pairs of turned tomograms alone: equation 4 and the
 # adversarial term ask for a wedge along x too, and it fills the other one worse with them.
 _TASKS: Dict[Tuple[str, str], Dict[str, Any]] = {
-    ("missing-wedge", "stable"): {"density_weight": 0.0, "clean_adversarial_share": 0.0},
+    ("missing-wedge", "stable"): {
+        "density_weight": 0.0, "clean_adversarial_share": 0.0, "recorrupted": 0,
+    },
+    # Two experimental domains: the second is no density that a linear model turns into the first.
+    ("translate", "stable"): {"recorrupted": 0},
 }
 
 
@@ -217,7 +234,7 @@ def preset_config(preset: str, method: str = "stable", **changes: Any) -> Traini
     unknown = set(values) - {entry.name for entry in dataclasses.fields(TrainingConfig)}
     if unknown:
         raise DualError(f"unknown setting {', '.join(sorted(unknown))}; see config.yaml of a run")
-    network = values.setdefault("network", NetworkConfig())
+    network = values.setdefault("network", NetworkConfig(output_filter=True))
     patch = values.get("patch", TrainingConfig.patch)
     try:
         values["network"] = dataclasses.replace(network, noise_side=patch)

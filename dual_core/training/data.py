@@ -12,6 +12,7 @@ import numpy as np
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel, fit_linear_model
 from dual_core.noise_model.linear_simulator import LinearSimulator
+from dual_core.noise_model.noise_floor import noise_from_halves
 from dual_core.training.config import TrainingConfig
 from dual_core.training.domains import (
     Domain,
@@ -23,6 +24,8 @@ from dual_core.training.domains import (
     open_volumes,
     warn_of_labels,
 )
+from dual_core.training.halves import open_halves
+from dual_core.training.recorruption import RecorruptedPairs
 from dual_core.training.wedge_pairs import WedgePairs
 from dual_core.volumes.patches import MEMORY_BUDGET, PatchSource, StandardisedVolume
 from dual_core.volumes.views import ExchangedVolume
@@ -38,7 +41,8 @@ class TrainingData:
     """Both domains, the voxel size that they are brought to, and what the networks rehearse on.
 
     ``simulator`` draws from a linear model of the noisy domain and is None where the method does
-    without; ``wedge_pairs`` are there for the missing-wedge task.
+    without; ``wedge_pairs`` are there for the missing-wedge task; ``recorrupted`` draws copies of
+    real blocks with independent noise; ``linear`` is the linear model, where it was measured.
     """
 
     noisy: Domain
@@ -46,6 +50,8 @@ class TrainingData:
     voxel_size_A: float
     simulator: Optional[LinearSimulator]
     wedge_pairs: Optional[WedgePairs] = None
+    recorrupted: Optional[RecorruptedPairs] = None
+    linear: Optional[LinearModel] = None
 
 
 def open_training_data(
@@ -53,12 +59,14 @@ def open_training_data(
     clean: Sequence[Path],
     config: TrainingConfig,
     memory_budget: int = MEMORY_BUDGET,
+    halves: Sequence[Tuple[Path, Path]] = (),
 ) -> TrainingData:
     """Open both domains, bring them to one voxel size and one contrast, standardise them.
 
     Tomograms are standardised one by one, since each has its own gain; grand models all alike,
     since a particle has one density in all of them. The second domain of the missing-wedge task
-    is the first with z and x exchanged.
+    is the first with z and x exchanged. `halves`, an even and an odd one of some tomograms, tell
+    the power of the noise; without any it is measured on the blocks of the tomograms.
 
     Raises
     ------
@@ -94,14 +102,25 @@ def open_training_data(
     clean_domain = _domain(
         clean_files, clean_contrast, config, memory_budget, tomograms=experimental
     )
-    simulator = None
-    if config.uses_linear_model:
-        generator = np.random.default_rng(config.seed)
-        linear = fit_linear_model(noisy_domain.volumes, clean_domain.volumes, generator)
-        limits = limits_of(noisy_files.statistics, noisy_domain.volumes)
-        simulator = _simulator(linear, clean_domain.patches, config, limits)
-        _tell(linear, voxel_size_A)
-    return TrainingData(noisy_domain, clean_domain, voxel_size_A, simulator)
+    if not config.uses_linear_model:
+        return TrainingData(noisy_domain, clean_domain, voxel_size_A, None)
+    generator = np.random.default_rng(config.seed)
+    floor = None
+    if halves:
+        pairs = open_halves(halves, config, voxel_size_A, sign)
+        floor = noise_from_halves(pairs, generator)
+    linear = fit_linear_model(noisy_domain.volumes, clean_domain.volumes, generator, floor)
+    _tell(linear, voxel_size_A)
+    limits = limits_of(noisy_files.statistics, noisy_domain.volumes)
+    simulator = _simulator(linear, clean_domain.patches, config, limits)
+    recorrupted = None
+    if config.recorrupted:
+        side = min(max(BLOCK_SIDE, config.patch), noisy_domain.patches.smallest_side)
+        blocks = noisy_domain.patches.with_side(side - side % config.multiple)
+        recorrupted = RecorruptedPairs(linear, blocks)
+    return TrainingData(
+        noisy_domain, clean_domain, voxel_size_A, simulator, None, recorrupted, linear
+    )
 
 
 def _missing_wedge(
@@ -170,7 +189,11 @@ def _tell(linear: LinearModel, voxel_size_A: float) -> None:
     ratios = ", ".join(
         f"{voxel_size_A / frequency:.0f} A: {ratio:.2f}" for frequency, _, ratio in linear.bands
     )
-    logger.info("power of the structure over that of the noise, by detail: %s", ratios)
+    logger.info(
+        "noise measured on %s; power of the structure over that of the noise, by detail: %s",
+        "the difference of the halves" if linear.source == "halves" else "the tomograms' blocks",
+        ratios,
+    )
     if max(ratio for _, _, ratio in linear.bands) < FAINTEST:
         logger.warning(
             "hardly any structure that the clean domain shows was found in the tomograms; check "

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 from dual_core.errors import DualError
 from dual_core.networks.devices import describe_device, use_bfloat16
@@ -94,6 +94,7 @@ def train(
     resume: bool = False,
     progress: Optional[Progress] = None,
     ranks: Ranks = ALONE,
+    halves: Sequence[Tuple[Path, Path]] = (),
 ) -> TrainingResult:
     """Train a model without labels or pairs.
 
@@ -107,6 +108,7 @@ def train(
     progress : called after each iteration with (done, total, loss terms).
     ranks : the processes that train together, from `launched.joined`; all make this call, and the
         first writes.
+    halves : (even, odd) files of some of the tomograms, which tell the power of the noise.
 
     Raises
     ------
@@ -123,7 +125,7 @@ def train(
     if ranks.count > 1:
         patches = ranks.count * config.batch
         logger.info("%d processes, together %d patches an iteration", ranks.count, patches)
-    data = open_training_data(noisy, clean, config, options.memory_budget)
+    data = open_training_data(noisy, clean, config, options.memory_budget, halves)
     session = Session(data, config, device, bfloat16, ranks)
     run.mkdir(parents=True, exist_ok=True)
     if resume:

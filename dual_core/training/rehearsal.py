@@ -12,8 +12,10 @@ from dual_core import equations
 from dual_core.networks.model import DualModel
 from dual_core.training.config import TrainingConfig
 from dual_core.training.parallel.ranks import ALONE, Ranks
+from dual_core.training.recorruption import RecorruptionLoss
 
 GRADIENT_NORM = 5.0
+RECORRUPTED = "recorrupted"  # the optimiser of Dn on real blocks
 
 
 class Rehearsals:
@@ -45,6 +47,8 @@ class Rehearsals:
             name: new_optimiser([getattr(model, name)], config)
             for name in ("denoiser", "structural_generator")
         }
+        if config.recorrupted:
+            self.optimisers[RECORRUPTED] = new_optimiser([model.denoiser], config)
 
     def denoiser(self, tomogram: Tensor, density: Tensor) -> float:
         """Train Dn alone on pairs of the linear model; the loss (equation 4)."""
@@ -84,16 +88,22 @@ class Rehearsals:
         loss = error[inside].mean() + self.config.beside_wedge_weight * error[~inside].mean()
         return self._step(loss, "denoiser")
 
-    def _step(self, loss: Tensor, name: str) -> float:
+    def recorrupted(self, seen: Tensor, other: Tensor, loss_of: RecorruptionLoss) -> float:
+        """Train Dn alone on a copy of a real block against another one; the loss."""
+        with autocast(seen.device, self.bfloat16):
+            density = self.model.denoiser(seen).float()
+        return self._step(loss_of(density, other), "denoiser", RECORRUPTED)
+
+    def _step(self, loss: Tensor, name: str, optimiser: str = "") -> float:
         """One step of one network, unless the loss is not finite; the loss."""
         value = self._ranks.mean({"loss": float(loss.detach())})["loss"]
         if np.isfinite(value):
             network: nn.Module = getattr(self.model, name)
-            self.optimisers[name].zero_grad(set_to_none=True)
+            network.zero_grad(set_to_none=True)
             loss.backward()
             self._ranks.average_gradients(network.parameters())
             nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
-            self.optimisers[name].step()
+            self.optimisers[optimiser or name].step()
             self._stepped(self.config.average_decay)
         return value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import datetime
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from dual_core import __version__
 from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard
 from dual_core.networks.model import DualModel, plain_config
+from dual_core.noise_model.linear_file import linear_to_arrays
 from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.training.checkpoint import load_checkpoint, save_checkpoint
 from dual_core.training.config import TrainingConfig
 from dual_core.training.data import TrainingData
 from dual_core.training.parallel.ranks import ALONE, Ranks
+from dual_core.training.recorruption import RecorruptedPairs, RecorruptionLoss
 from dual_core.training.step import Batch, Trainer, all_finite
 from dual_core.training.wedge_pairs import WedgePairs
 from dual_core.volumes.patches import generator_state, restored_generator
@@ -51,6 +53,7 @@ class Session:
         self.device = device
         self.ranks = ranks
         self.iteration = 0
+        self._recorruption_loss: Optional[RecorruptionLoss] = None
         self.generator = self._new_generator()
         torch.manual_seed(config.seed)
         model = DualModel(config.network, make_card(data, config, 0)).to(device)
@@ -70,6 +73,7 @@ class Session:
         values = self.trainer.step(self._batch(), self.iteration / config.iterations)
         if self.data.simulator is not None and all_finite(values):
             values.update(self._rehearse(self.data.simulator))
+            values.update(self._recorrupted())
         self.iteration += 1
         return values
 
@@ -97,6 +101,23 @@ class Session:
             )
         return {name: float(np.mean(values)) for name, values in found.items() if values}
 
+    def _recorrupted(self) -> Dict[str, float]:
+        """Steps of Dn on copies of real blocks with independent noise; their mean loss."""
+        config, pairs = self.config, self.data.recorrupted
+        if pairs is None or self.iteration < config.recorrupted_from * config.iterations:
+            return {}
+        if self._recorruption_loss is None:
+            self._recorruption_loss = RecorruptionLoss(
+                pairs.model, pairs.side, self.device, config.recorrupted_loss
+            )
+        found = []
+        for _ in range(config.recorrupted):
+            seen, other = (self._tensor(part) for part in pairs.draw(self.generator))
+            found.append(
+                self.trainer.rehearsals.recorrupted(seen, other, self._recorruption_loss)
+            )
+        return {"loss_recorrupted": float(np.mean(found))} if found else {}
+
     def _codes(self, count: int) -> np.ndarray:
         shape = (count, self.config.network.code_size)
         return self.generator.standard_normal(shape, dtype=np.float32)
@@ -117,9 +138,13 @@ class Session:
             self._tensor(code), linear,
         )
 
-    def _sources(self) -> Dict[str, Union[LinearSimulator, WedgePairs]]:
+    def _sources(self) -> Dict[str, Union[LinearSimulator, WedgePairs, RecorruptedPairs]]:
         """What draws rehearsals and has a pool to save, by its name in a checkpoint."""
-        sources = {"simulator": self.data.simulator, "wedge_pairs": self.data.wedge_pairs}
+        sources = {
+            "simulator": self.data.simulator,
+            "wedge_pairs": self.data.wedge_pairs,
+            "recorrupted": self.data.recorrupted,
+        }
         return {name: source for name, source in sources.items() if source is not None}
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
@@ -184,6 +209,9 @@ class Session:
     def _model_to_save(self) -> DualModel:
         model = self.trainer.averaged_model()
         model.card = make_card(self.data, self.config, self.iteration)
+        if self.data.linear is not None:
+            arrays = linear_to_arrays(self.data.linear)
+            model.linear = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return model
 
     def restore(self, run: Path) -> None:

@@ -14,7 +14,13 @@ from dual_core.networks.model import DualModel
 from dual_core.training.checkpoint import optimiser_tensors, restore_optimiser
 from dual_core.training.config import TrainingConfig
 from dual_core.training.parallel.ranks import ALONE, Ranks
-from dual_core.training.rehearsal import GRADIENT_NORM, Rehearsals, autocast, new_optimiser
+from dual_core.training.rehearsal import (
+    GRADIENT_NORM,
+    RECORRUPTED,
+    Rehearsals,
+    autocast,
+    new_optimiser,
+)
 
 
 def share_gradient(volume: Tensor, share: float) -> Tensor:
@@ -98,9 +104,8 @@ class Trainer:
         """
         rate = self.config.learning_rate_at(progress)
         for name, optimiser in self._optimisers.items():
-            rehearsed = name in self.rehearsals.optimisers
             for group in optimiser.param_groups:
-                group["lr"] = rate * (self.config.rehearsal_rate if rehearsed else 1.0)
+                group["lr"] = rate * self._rate_of(name)
         settling = progress >= self.config.settle_from and self.config.generator_rehearsals > 0
         values, fake_tomogram, fake_density = self._train_generators(batch, settling)
         if all_finite(values):
@@ -108,6 +113,12 @@ class Trainer:
                 batch, fake_tomogram, fake_density
             )
         return values
+
+    def _rate_of(self, optimiser: str) -> float:
+        """The learning rate of an optimiser, in learning rates."""
+        if optimiser == RECORRUPTED:
+            return self.config.recorrupted_rate
+        return self.config.rehearsal_rate if optimiser in self.rehearsals.optimisers else 1.0
 
     def _train_generators(
         self, batch: Batch, settling: bool

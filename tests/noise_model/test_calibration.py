@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dual_core.noise_model.calibration import LinearModel, fit_linear_model, measured_directions
+from dual_core.noise_model.calibration import LinearModel, fit_linear_model
+from dual_core.noise_model.directions import measured_directions
 from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.volumes.geometry import frequency_radius, wedge_mask
 from dual_core.volumes.patches import FLIPS_SYMMETRIC, PatchSource, StandardisedVolume

@@ -36,6 +36,7 @@ EXAMPLE = """
 dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run
 dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run --resume
 dual train --noisy tomo_1.mrc --clean grand_model_*.mrc --output try --preset quick
+dual train --noisy tomo_*.mrc --even '{name}_even.mrc' --odd '{name}_odd.mrc' --clean g*.mrc ...
 dual train --task missing-wedge --noisy tomo_*.mrc --tilt-range -60 60 --output wedge
 torchrun --standalone --nproc_per_node 2 -m dual_core train --noisy tomo_*.mrc --clean g*.mrc ...
 """
@@ -58,6 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tomograms of high signal-to-noise ratio with --task translate; none with --task "
         "missing-wedge",
     )
+    for option, which in (("--even", "even"), ("--odd", "odd")):
+        files.add_argument(
+            option,
+            nargs="+",
+            default=[],
+            metavar="H.mrc",
+            help=f"{which} halves of the tomograms, in the same order, or one pattern such as "
+            f"'{{name}}_{which}.mrc', where {{name}} is the tomogram's name and {{folder}} its "
+            "folder: the noise is measured on the difference of the halves, else on the tomograms",
+        )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="training directory, made if need be"
     )
@@ -195,6 +206,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
             f"{folder} holds a trained model; give --resume to go on, or another --output"
         )
     from dual_core.training.config import preset_config
+    from dual_core.training.halves import match_halves
     from dual_core.training.loop import RunOptions, train
 
     config = preset_config(args.preset, args.method, **_changes(args))
@@ -208,13 +220,14 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     )
     noisy = [Path(path) for path in args.noisy]
     clean = [Path(path) for path in args.clean]
+    halves = match_halves(noisy, args.even, args.odd)
     # Of several processes the first writes and tells.
     with output_folder(folder) if ranks.first else contextlib.nullcontext():
         if ranks.first:
             dump_options(args, folder / "train.yaml")
         bar = Progress(config.iterations, args.quiet or not ranks.first)
         try:
-            result = train(noisy, clean, folder, config, options, args.resume, bar, ranks)
+            result = train(noisy, clean, folder, config, options, args.resume, bar, ranks, halves)
         finally:
             bar.close()
     if result.finished:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.fft
 
 from dual_core.errors import DualError
-from dual_core.noise_model.calibration import ANGLE_STEP_DEG, measured_directions
+from dual_core.noise_model.directions import ANGLE_STEP_DEG, measured_directions
 from dual_core.volumes.geometry import sine_taper
 from dual_core.volumes.reading import ReadableVolume
 
@@ -80,7 +80,7 @@ def suggest_tilt_range(volume: ReadableVolume) -> Optional[Range]:
     """The tilt range that the power spectrum shows, to a few degrees, or None.
 
     None where no wedge can be seen: it was filled, the volume was filtered, or it is too thin.
-    See `dual_core.noise_model.calibration.measured_directions`.
+    See `dual_core.noise_model.directions.measured_directions`.
     """
     side = min(SIDE, *volume.shape)
     side -= side % 2
