@@ -42,10 +42,14 @@ MARGIN = 16  # voxels about a simulated block, in which its filter fades out
 BAND_EDGES = (0.02, 0.03, 0.04, 0.055, 0.07, 0.085, 0.1, 0.12, 0.15, 0.2, 0.3)  # cycles per voxel
 STEEPNESS = np.array([0.0, 0.3, 0.6, 0.85, 1.0])  # distance from the tilt axis over frequency
 STEEPNESS_WIDTH = 0.2
+FAR = 0.6  # steepness from which structure is taken as the reconstruction weights most of it
 LAST_EDGE = 0.45  # of a band beyond the others, where the powers are looked at alone
 UNSURE = {"halves": 0.03, "blocks": 0.12}  # relative error of N
 CUMULANT_ERROR = 1.0  # of log H^2 by the cumulants, whose domains never quite match
+FINEST = 0.36  # cycles per voxel from which power is noise
+EVEN = 1.08  # factor of the noise from place to place that may be structure as well
 FAINT = 0.01  # signal-to-noise ratio that passes for none
+WEIGHTED = 1.6  # factor of H from direction to direction below which it passes for none
 FEW = 60.0  # coefficients of a direction that count as much as the mean over all directions
 MOST_SIGNAL = 0.98  # of the power in a band
 DISAGREEMENT = 2.0  # factor between two estimates of a signal-to-noise ratio that is worth a word
@@ -62,6 +66,8 @@ class LinearModel:
     bands : (centre in cycles per voxel, mean H, signal-to-noise ratio) for the log.
     source : where N is from: ``halves``, ``blocks``, or nothing where it is made up.
     measured : how much of each coefficient was measured, 0 to 1, same shape; None for all.
+    weighting : the reconstruction's weighting A of structure by direction, same shape; None where
+        it has none. A tomogram is then ``H (A v) + n``, and what can be had from it is A v.
     """
 
     transfer: np.ndarray
@@ -69,6 +75,7 @@ class LinearModel:
     bands: Tuple[Tuple[float, float, float], ...]
     source: str = ""
     measured: Optional[np.ndarray] = None
+    weighting: Optional[np.ndarray] = None
 
 
 def fit_linear_model(
@@ -97,13 +104,14 @@ def fit_linear_model(
     if floor is None:
         floor = noise_from_blocks(noisy, measured, generator)
     noise = floor.on_grid(side)
+    noise *= _level(_powers(noisy_spectra), noise, measured)
     voxels = min(sum(np.prod(entry.volume.shape) for entry in domain) for domain in (noisy, clean))
     independent = float(voxels) / (side / 2) ** 3  # blocks; those of a small domain overlap
     few = slice(None, CUMULANT_BLOCKS)
     second = _second_opinion(noisy_spectra[few], clean_spectra[few], measured, independent)
     powers = _powers(noisy_spectra), _powers(clean_spectra)
     unsure = UNSURE[floor.source]
-    magnitude = _magnitude(powers, noise, measured, dict(second), unsure)
+    magnitude, weighting = _magnitude(powers, noise, measured, dict(second), unsure)
     transfer = magnitude * _sign(frequency, second) * measured
     ceiling = np.sqrt(MOST_SIGNAL * whole_power / np.maximum(clean_power, FLOOR))
     transfer = np.clip(transfer, -ceiling, ceiling)
@@ -117,6 +125,7 @@ def fit_linear_model(
         bands,
         floor.source,
         measured.astype(np.float32),
+        weighting,
     )
 
 
@@ -126,8 +135,8 @@ def _magnitude(
     measured: np.ndarray,
     second: Dict[float, float],
     unsure: float,
-) -> np.ndarray:
-    """|H| of every coefficient from the power beyond the noise.
+) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+    """|H| of every coefficient from the power beyond the noise, and the weighting A if any.
 
     A reconstruction may weight structure near the tilt axis otherwise than that far from it, so
     each band is taken by direction too; a direction with few coefficients leans on all others.
@@ -143,7 +152,7 @@ def _magnitude(
     frequency = half_grid_frequency(noise.shape[0])
     steepness = steepness_of(noise.shape[0])
     inside = measured > 0.5
-    centres, rows = [], []
+    centres, values, rows = [], [], []
     before = 0.0
     for low, high in zip(BAND_EDGES, (*BAND_EDGES[1:], LAST_EDGE)):
         band = inside & (frequency >= low) & (frequency < high)
@@ -156,18 +165,27 @@ def _magnitude(
             beyond = _trimmed_power(powers[0], ring) - float(noise[ring].mean())
             return max(beyond, 0.0) / max(reference, FLOOR)
 
-        everywhere = squared(band)
+        far = band & (steepness >= FAR) if (band & (steepness >= FAR)).any() else band
+        bulk = squared(far)
         other = second.get(centre, 0.0) ** 2 or before
-        before = _believed(everywhere, other, reference / float(noise[band].mean()), unsure)
+        before = _believed(bulk, other, reference / float(noise[far].mean()), unsure)
         row = []
         for middle in STEEPNESS:
             ring = band & (np.abs(steepness - middle) < STEEPNESS_WIDTH)
             count = float(ring.sum())
-            share = squared(ring) / everywhere if count and everywhere > 0 else 1.0
+            share = squared(ring) / bulk if count and bulk > 0 else 1.0
             row.append((count * share + FEW) / (count + FEW))
         centres.append(centre)
-        rows.append(np.sqrt(before * np.array(row)))
-    return _interpolated(np.array(centres), np.array(rows), frequency, steepness)
+        values.append(np.sqrt(before))
+        rows.append(np.sqrt(row))
+    magnitude = np.interp(frequency, centres, values)
+    table = np.array(rows)
+    sure = np.abs(np.log(table)) > np.log(WEIGHTED)
+    if not sure.any():
+        return magnitude, None
+    table = np.where(sure, table, 1.0)
+    weighting = _interpolated(np.array(centres), table, frequency, steepness)
+    return magnitude, weighting.astype(np.float32)
 
 
 def _believed(squared: float, other: float, per_noise: float, unsure: float) -> float:
@@ -187,12 +205,24 @@ def _believed(squared: float, other: float, per_noise: float, unsure: float) -> 
     ratio = max(squared * per_noise, FAINT)
     error = unsure * (1.0 + ratio) / ratio
     weight = CUMULANT_ERROR**2 / (CUMULANT_ERROR**2 + error**2)
-    return float(np.exp(weight * np.log(ratio / per_noise) + (1.0 - weight) * np.log(other)))
+    both = float(np.exp(weight * np.log(ratio / per_noise) + (1.0 - weight) * np.log(other)))
+    return min(both, (ratio + unsure * (1.0 + ratio)) / per_noise)
 
 
 def _trimmed_power(powers: np.ndarray, ring: np.ndarray) -> float:
     """Mean power of a ring without the extreme blocks."""
     return trimmed_mean(powers[:, ring].mean(axis=1), len(powers))[0]
+
+
+def _level(powers: np.ndarray, noise: np.ndarray, measured: np.ndarray) -> float:
+    """How much stronger the noise is in these blocks than where N was measured.
+
+    In a small volume blocks of another size see other places, and noise is not equally strong
+    everywhere. At the highest frequencies there is nothing else; a small part may be structure.
+    """
+    fine = (measured > 0.5) & (half_grid_frequency(len(noise)) >= FINEST)
+    found = _trimmed_power(powers, fine) / float(noise[fine].mean())
+    return max(found / EVEN, 1.0) if found > 1.0 else min(found * EVEN, 1.0)
 
 
 def _interpolated(
@@ -223,6 +253,7 @@ def _second_opinion(
         centre = (low + high) / 2
         band = np.exp(-0.5 * ((frequency - centre) / ((high - low) / 2)) ** 2)
         band[0, 0, 0] = 0.0
+        band *= steepness_of(len(band)) >= FAR
         value, _ = band_transfer(noisy, clean, band, band * measured, independent)
         found.append((centre, value))
     return found
@@ -291,7 +322,7 @@ def _describe(
     rows = []
     for low, high in zip(BAND_EDGES[:-1], BAND_EDGES[1:]):
         band = (frequency >= low) & (frequency < high)
-        inside = band & (measured > 0.5)
+        inside = band & (measured > 0.5) & (steepness_of(len(transfer)) >= FAR)
         if inside.any():
             squared = float(np.mean(transfer[inside] ** 2 / noise_power[inside]))
             ratio = squared * _trimmed_power(clean_powers, band)

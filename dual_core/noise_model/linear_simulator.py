@@ -53,6 +53,7 @@ class LinearSimulator:
         field = (blocks.side + 2 * MARGIN,) * 3
         self._transfer = on_grid(model.transfer, field)
         self._amplitude = on_grid(model.noise_amplitude, field)
+        self._weighting = None if model.weighting is None else on_grid(model.weighting, field)
         self.pool: List[SimulatedBatch] = []
         self.drawn = 0
 
@@ -101,7 +102,12 @@ class LinearSimulator:
         density = self._source.draw(1, generator)[0, 0]
         padded = np.pad(density, MARGIN, mode="reflect")
         noise = generator.standard_normal(padded.shape, dtype=np.float32)
-        spectrum = scipy.fft.rfftn(padded) * self._transfer
+        spectrum = scipy.fft.rfftn(padded)
+        if self._weighting is not None:
+            spectrum *= self._weighting
+            density = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
+            density = density[(slice(MARGIN, -MARGIN),) * 3].copy()
+        spectrum *= self._transfer
         spectrum += scipy.fft.rfftn(noise) * self._amplitude
         tomogram = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
         low, high = self._limits

@@ -49,6 +49,7 @@ BLOCK_VOXELS = 16**3  # that a tapered block sees; blocks of a small volume over
 FINE = 0.3  # cycles per voxel from which a block's power is its noise's
 GAIN_RANGE = (0.25, 1.5)  # of the median; what is beyond is gold
 RING, HEIGHT = 2.0, 4.0  # coefficients from the tilt axis and along it, that make a ring
+RISING = 2  # rings from the tilt axis up to which the noise grows
 FEWEST = 6.0  # degrees of freedom of a ring
 WHITE_BLOCKS = 300
 
@@ -185,6 +186,11 @@ def _noise_shares(
         table[row, column] = independent * misfits(powers / scale[row, column], freedom)
     height = np.log(scale) + np.log(_ring_means(typical, rows, columns, inside, shape))
     found, error = smoothest(table, height)
+    # The weighting that restores structure makes noise grow with the distance from the tilt axis;
+    # where it seems to fall there, all blocks are full of structure.
+    for row in range(min(RISING, shape[0] - 1) - 1, -1, -1):
+        found[row] = np.minimum(found[row] + height[row], found[row + 1] + height[row + 1])
+        found[row] -= height[row]
     places = np.stack([np.maximum(away - 0.5, 0.0).ravel(), np.maximum(along - 0.5, 0.0).ravel()])
     log_share = map_coordinates(found + np.log(scale), places, order=1, mode="nearest")
     return np.exp(log_share).reshape(away.shape), error

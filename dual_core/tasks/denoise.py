@@ -15,7 +15,9 @@ from typing import Any, Callable, Dict, Optional, Tuple, Union
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.noise_model.calibration import LinearModel
 from dual_core.tasks.given_volume import check_choice, contrast_of, on_the_grid_of, temporary_beside
+from dual_core.tasks.keep_measured import write_kept
 from dual_core.tasks.strength import LeastSquares, write_blend
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
 from dual_core.tiles.stream import stream_tiled
@@ -50,6 +52,9 @@ class DenoiseOptions:
         ``input`` (the tomogram's intensities) or ``standardised`` (those of the clean domain).
     voxel_size_A : float, optional
         Of the tomogram, instead of what its header says.
+    keep_measured : bool
+        Whether structure that the network does not explain is given back; see
+        `dual_core.tasks.keep_measured`. Models without a linear model cannot.
     """
 
     strength: float = 1.0
@@ -57,6 +62,7 @@ class DenoiseOptions:
     output_contrast: str = "as-input"
     units: str = "input"
     voxel_size_A: Optional[float] = None
+    keep_measured: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:
@@ -112,6 +118,7 @@ def denoise_tomogram(
     runner: NetworkRunner,
     options: Optional[DenoiseOptions] = None,
     progress: Optional[Progress] = None,
+    linear: Optional[LinearModel] = None,
 ) -> DenoiseReport:
     """Denoise an MRC file into a float32 MRC file; memory does not grow with the volume.
 
@@ -127,6 +134,8 @@ def denoise_tomogram(
     options : DenoiseOptions, optional
     progress : callable, optional
         ``progress(done, total)`` in tiles.
+    linear : LinearModel, optional
+        The model's, for ``keep_measured``.
 
     Returns
     -------
@@ -178,13 +187,16 @@ def denoise_tomogram(
         block /= np.float32(deviation)
         return block
 
-    with temporary_beside(output) as temporary:
+    with temporary_beside(output) as temporary, temporary_beside(output) as kept:
         fit, tiles = _run_network(
             read_standardised, grid, temporary, runner, progress, volume.name
         )
         scale, offset, correlation = fit.solve(volume.name)
         logger.debug("a %.4g, b %.4g, correlation %.3f", scale, offset, correlation)
         denoised: ReadableVolume = open_volume(temporary, voxel_size_A=grid.voxel_size_A)
+        if options.keep_measured and linear is not None:
+            write_kept(read_standardised, denoised, linear, kept)
+            denoised = open_volume(kept, voxel_size_A=grid.voxel_size_A)
         if grid is not volume:
             denoised = ResampledVolume(denoised, volume.voxel_size_A, volume.shape)
         # Back to the tomogram's intensities: full = factor * d + shift.

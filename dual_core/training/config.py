@@ -96,7 +96,7 @@ class TrainingConfig:
     recorrupted: int = 1
     recorrupted_from: float = 0.5
     recorrupted_rate: float = 1.0
-    recorrupted_loss: str = "squared"
+    recorrupted_loss: str = "coherence"
     average_decay: float = 0.995
     code_pool: int = 128
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig(output_filter=True))
