@@ -28,7 +28,6 @@ from dual_core.noise_model.tapered_power import (
     unsmeared,
 )
 from dual_core.volumes.patches import StandardisedVolume
-from dual_core.volumes.reading import Triple
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +117,8 @@ def _block_spectra(
     spectra = []
     for _ in range(BLOCKS):
         entry = volumes[int(generator.choice(len(volumes), p=sizes / sizes.sum()))]
-        start = [int(generator.integers(n - side + 1)) for n in entry.volume.shape]
-        position: Triple = (start[0], start[1], start[2])
-        block = entry.read(position, (side, side, side)) * window
+        start = entry.random_start((side, side, side), generator)
+        block = entry.read(start, (side, side, side)) * window
         spectra.append(scipy.fft.rfftn(block, norm="ortho"))
     return spectra
 
