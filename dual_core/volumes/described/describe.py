@@ -124,7 +124,7 @@ class SeenVolume:
 def keep_blank(
     block: np.ndarray, start: Triple, volume: ReadableVolume, blank: ReadableVolume, by: float = 1.0
 ) -> None:
-    """Put ``by`` times the values of `volume` into a block ``(z, y, x)`` of it where it is blank."""
+    """Put ``by`` times the values of `volume` into its block ``(z, y, x)`` where it is blank."""
     z, y, x = block.shape
     where = blank.read(start, (z, y, x))
     if where.any():

@@ -25,7 +25,8 @@ SMALLEST_SHARE = 5e-4  # of the volume in runs of one value; less is not worth a
 MOST_VALUES = 4
 BRICK_VOXELS = 1 << 23
 BRICK_DEPTH = 32
-SMOOTH_EDGE = 0.25  # deviations; density fades into its background, content stops at padding
+SMOOTH_EDGE = 1.0  # deviations; density fades into its background, content stops at padding
+SPARSE = 0.9  # blank share above which what is left is some molecules rather than a specimen
 ENCLOSED = 0.3  # of the background between molecules; 0 of padding around a convex specimen
 _EDGE_SAMPLE = 1 << 16
 
@@ -134,8 +135,9 @@ class BlankFinder:
     def is_background(self, minimum: float, maximum: float, deviation: float) -> bool:
         """Whether what was found is rather the background of a density map, and content.
 
-        Density lies on one side of its background; and either it fades into it, or there is
-        background between the molecules, where padding is outside of the specimen.
+        Density lies on one side of its background; and it fades into it, or there is background
+        between the molecules, where padding is outside of the specimen, or hardly anything else.
+        The lowest value of a noisy specimen is deviations away from what lies beside its padding.
 
         Parameters
         ----------
@@ -146,4 +148,4 @@ class BlankFinder:
             return False
         beside = np.concatenate(self._beside) if self._beside else np.zeros(0)
         fades = beside.size > 0 and float(np.median(beside)) <= SMOOTH_EDGE * deviation
-        return fades or self.mask.enclosed() > ENCLOSED
+        return fades or self.mask.share > SPARSE or self.mask.enclosed() > ENCLOSED
