@@ -20,7 +20,6 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.figures import COLOURS, PLANES, central_slice, contrast_limits
-from dual_core.volumes.contrast import detect_contrast
 from dual_core.volumes.described.describe import Described, describe
 from dual_core.volumes.reading import ReadableVolume
 
@@ -176,7 +175,7 @@ def _contrast(described: Described, wanted: str) -> str:
     if wanted != "auto":
         return wanted
     volume = described.volume
-    verdict = detect_contrast(described.filled, described.blank)
+    verdict = described.contrast
     if not verdict.confident:
         logger.warning(
             "%s: the contrast is hard to tell; check it and give --contrast", volume.name

@@ -23,7 +23,6 @@ from scipy.spatial import cKDTree
 from dual_core.errors import DualError
 from dual_core.picking.difference_of_gaussians import BOUNDARIES, DifferenceOfGaussians
 from dual_core.picking.scan import Report, Scan
-from dual_core.volumes.contrast import detect_contrast
 from dual_core.volumes.described.describe import Described, describe
 from dual_core.volumes.reading import ReadableVolume
 
@@ -248,7 +247,7 @@ def _contrast(described: Described, wanted: str) -> str:
     if wanted != "auto":
         return wanted
     volume = described.volume
-    verdict = detect_contrast(described.filled, described.blank)
+    verdict = described.contrast
     logger.info(
         "%s: density is %s (skewness %.2f)", volume.name, verdict.contrast, verdict.skewness
     )

@@ -85,15 +85,12 @@ class GivenTomogram:
 def contrast_of(volume: Volume, wanted: str, described: Optional[Described] = None) -> str:
     """``dark`` or ``bright``: as given or, for ``auto``, as detected; said in the log.
 
-    Of a described volume the blank parts are left out.
+    Of a described volume the blank parts are left out, and hot voxels have no say.
     """
     if wanted != "auto":
         logger.info("%s: density is %s (as given)", volume.name, wanted)
         return wanted
-    if described is None or described.blank is None:
-        verdict = detect_contrast(volume)
-    else:
-        verdict = detect_contrast(described.filled, described.blank)
+    verdict = detect_contrast(volume) if described is None else described.contrast
     logger.info(
         "%s: density is %s (detected, skewness %.2f)",
         volume.name,

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -10,7 +11,6 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.volumes.contrast import detect_contrast
 from dual_core.volumes.described.describe import Described, describe
 from dual_core.volumes.patches import (
     FLIPS_ASYMMETRIC,
@@ -19,6 +19,7 @@ from dual_core.volumes.patches import (
     StandardisedVolume,
 )
 from dual_core.volumes.reading import (
+    ReadableVolume,
     Volume,
     VolumeStatistics,
     open_volume,
@@ -131,7 +132,7 @@ def open_files(
         For values that are not finite and for volumes that are constant.
     """
     originals = tuple(
-        describe(volume) if tomograms else Described(volume, volume_statistics(volume))
+        describe(volume) if tomograms else _as_it_is(volume)
         for volume in volumes
     )
     if tomograms:
@@ -146,10 +147,15 @@ def open_volumes(paths: Sequence[Path], voxel_size_A: Optional[float]) -> List[V
     return [open_volume(path, voxel_size_A) for path in paths]
 
 
+def _as_it_is(volume: ReadableVolume) -> Described:
+    """A grand model with its plain statistics."""
+    return Described(volume, volume_statistics(volume), cut=math.inf)
+
+
 def _resampled(found: Described, voxel_size_A: float) -> Described:
-    """A grand model on another voxel size, as it is."""
+    """A grand model on another voxel size, with its plain statistics there."""
     view = ResampledVolume(found.volume, voxel_size_A)
-    return Described(view, volume_statistics(view) if view.is_resampled else found.statistics)
+    return _as_it_is(view) if view.is_resampled else found
 
 
 def warn_of_labels(volume: Volume) -> None:
@@ -190,10 +196,7 @@ def common_contrast(
     votes: Dict[str, List[float]] = {"dark": [], "bright": []}
     doubtful = []
     for described in volumes:
-        volume = described.volume
-        verdict = detect_contrast(
-            volume if described.blank is None else described.filled, described.blank
-        )
+        volume, verdict = described.volume, described.contrast
         votes[verdict.contrast].append(abs(verdict.skewness))
         if not verdict.confident:
             doubtful.append(volume.name)

@@ -133,7 +133,8 @@ def test_compensation_keeps_blank_too(tmp_path, tilt_axis):
 
 def test_training_knows_the_blank_parts_and_the_card_names_them(tmp_path):
     config = preset_config("quick", patch=24, tilt_range_deg=(-60.0, 60.0))
-    density = ndimage.gaussian_filter(np.random.default_rng(1).random(SHAPE) > 0.999, 1.5) * 1.0
+    points = (np.random.default_rng(1).random(SHAPE) > 0.999).astype(float)
+    density = ndimage.gaussian_filter(points, 1.5)
     clean = tmp_path / "v.mrc"
     write_volume(clean, density.astype(np.float32), 10.0)
     sources = []

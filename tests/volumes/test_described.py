@@ -104,7 +104,7 @@ def test_the_background_of_a_density_map_is_content(sign):
     for density in (np.rint(smooth), ndimage.gaussian_filter(points, 3, mode="wrap") > 1e-3):
         found = described((sign * density).astype(np.float32))
         assert found.blank is None
-        contrast = detect_contrast(found.filled, found.blank).contrast
+        contrast = found.contrast.contrast
         assert contrast == ("bright" if sign > 0 else "dark")
 
 
@@ -228,8 +228,15 @@ def test_what_the_network_sees_does_not_depend_on_the_filling(fill, voxel_size_A
 def test_contrast_is_that_of_the_specimen_whatever_the_filling(fill):
     for array, contrast in ((padded(fill), "dark"), (255 - padded(255 - fill), "bright")):
         found = described(array)
-        verdict = detect_contrast(found.filled, found.blank)
+        verdict = found.contrast
         assert (verdict.contrast, verdict.confident) == (contrast, True)
+
+
+@pytest.mark.parametrize("value", [1e6, -1e6])
+def test_a_hot_voxel_does_not_decide_the_contrast(value):
+    array = specimen()
+    array[18, 40, 40] = value
+    assert described(array).contrast.contrast == "dark"
 
 
 @pytest.mark.parametrize("fill", FILLS)
@@ -238,7 +245,7 @@ def test_contrast_of_mere_noise_is_never_certain_because_of_padding(fill):
         noise = 128 + 24 * np.random.default_rng(seed).normal(size=SHAPE)
         array = np.where(corners(), np.float32(fill), np.rint(noise).astype(np.float32))
         found = described(array)
-        assert not detect_contrast(found.filled, found.blank).confident
+        assert not found.contrast.confident
 
 
 def test_contrast_with_hardly_anything_left_is_not_certain():

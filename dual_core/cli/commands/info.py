@@ -61,7 +61,6 @@ def _model_facts(path: Path) -> Dict[str, Any]:
 
 
 def _volume_facts(path: Path, voxel_size_A: Any) -> Dict[str, Any]:
-    from dual_core.volumes.contrast import detect_contrast
     from dual_core.volumes.described.describe import describe
     from dual_core.volumes.reading import open_volume, volume_statistics, warn_of_unset_voxel_size
 
@@ -82,7 +81,7 @@ def _volume_facts(path: Path, voxel_size_A: Any) -> Dict[str, Any]:
     result["blank_share"] = round(described.share, 4)
     result["mean_of_the_rest"] = _plain(described.statistics.mean)
     result["std_of_the_rest"] = _plain(described.statistics.std)
-    verdict = detect_contrast(described.filled, described.blank)
+    verdict = described.contrast
     result["contrast"] = str(verdict.contrast)
     result["contrast_confident"] = bool(verdict.confident)
     result["skewness"] = _plain(verdict.skewness)

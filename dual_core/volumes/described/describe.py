@@ -9,11 +9,12 @@ deviation changes by 1e-5; a bead of gold or a dead pixel goes entirely, however
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from dual_core.volumes.contrast import ContrastVerdict, detect_contrast
 from dual_core.volumes.described.finding import BlankFinder, RepeatedValues, bricks
 from dual_core.volumes.described.mask import NearestMask
 from dual_core.volumes.interface import ReadableVolume, Triple
@@ -47,17 +48,25 @@ class Described:
         ``blank.read(start, size)`` says which voxels are blank; None where none is.
     share : float
         The blank part of the volume, 0 to 1.
+    cut : float
+        Deviations beyond which nothing is seen; infinite for grand models, whose gold is meant.
     """
 
     volume: ReadableVolume
     statistics: VolumeStatistics
-    blank: Optional[ReadableVolume] = field(default=None)
+    blank: Optional[ReadableVolume] = None
     share: float = 0.0
+    cut: float = SEEN
+
+    @property
+    def contrast(self) -> ContrastVerdict:
+        """Whether density is dark or bright; neither padding nor hot voxels decide."""
+        return detect_contrast(self.seen, self.blank)
 
     @property
     def seen(self) -> ReadableVolume:
         """The volume as a network is to see it: the mean where blank, nothing extreme."""
-        return SeenVolume(self.volume, self.statistics, self.blank, SEEN)
+        return SeenVolume(self.volume, self.statistics, self.blank, self.cut)
 
     @property
     def filled(self) -> ReadableVolume:
@@ -75,7 +84,7 @@ class Described:
     def standardised(self, sign: float = 1.0) -> StandardisedVolume:
         """With its own mean and deviation, turned where `sign` is negative."""
         found = self.statistics
-        return StandardisedVolume(self.volume, found.mean, sign * found.std, self.blank, SEEN)
+        return StandardisedVolume(self.volume, found.mean, sign * found.std, self.blank, self.cut)
 
 
 class SeenVolume:
