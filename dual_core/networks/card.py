@@ -40,6 +40,7 @@ class ModelCard:
         output times the deviation plus the mean is in the grand models' units.
     noisy_domain, clean_domain : names, shapes and hashes of the volumes that were trained on.
     tilt_range_deg : the tomograms' tilt range where it was given.
+    tilt_axis : ``y`` or ``x`` in the files of the tomograms; the networks see it along y.
     software_version, date : what wrote the file, and when (ISO 8601).
     format_version : of this card.
     """
@@ -57,6 +58,7 @@ class ModelCard:
     noisy_domain: List[Dict[str, Any]] = field(default_factory=list)
     clean_domain: List[Dict[str, Any]] = field(default_factory=list)
     tilt_range_deg: Optional[Tuple[float, float]] = None
+    tilt_axis: str = "y"
     software_version: str = ""
     date: str = ""
     format_version: int = FORMAT_VERSION

@@ -16,7 +16,8 @@ from torch import nn
 from dual_core.errors import DualError
 from dual_core.networks.card import CARD_KEY, ModelCard, read_card
 from dual_core.networks.discriminators import Discriminator
-from dual_core.networks.generators import NetworkConfig, NoiseDecoder, NoiseEncoder, UNet
+from dual_core.networks.generators import NetworkConfig, UNet
+from dual_core.networks.noise import NoiseDecoder, NoiseEncoder
 
 LINEAR = "linear_model."  # what the names of its tensors in a model file begin with
 

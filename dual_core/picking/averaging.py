@@ -20,8 +20,8 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.figures import COLOURS, PLANES, central_slice, contrast_limits
-from dual_core.volumes.contrast import detect_contrast
-from dual_core.volumes.reading import ReadableVolume, volume_statistics
+from dual_core.volumes.described.describe import Described, describe
+from dual_core.volumes.reading import ReadableVolume
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +99,9 @@ def average_particles(
         left_out += int((~inside).sum())
         if not inside.any():
             continue
-        statistics = volume_statistics(volume)
-        sign = -1 if _contrast(volume, contrast) == "dark" else 1
+        described = describe(volume)
+        statistics = described.statistics
+        sign = -1 if _contrast(described, contrast) == "dark" else 1
         for z, y, x in starts[inside]:
             cut = volume.read((int(z), int(y), int(x)), (box, box, box))
             total += sign * (cut - statistics.mean) / statistics.std
@@ -170,10 +171,11 @@ def _distances(box: int) -> np.ndarray:
     return distances
 
 
-def _contrast(volume: ReadableVolume, wanted: str) -> str:
+def _contrast(described: Described, wanted: str) -> str:
     if wanted != "auto":
         return wanted
-    verdict = detect_contrast(volume)
+    volume = described.volume
+    verdict = described.contrast
     if not verdict.confident:
         logger.warning(
             "%s: the contrast is hard to tell; check it and give --contrast", volume.name

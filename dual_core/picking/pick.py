@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 from dual_core.errors import DualError
 from dual_core.picking.difference_of_gaussians import BOUNDARIES, DifferenceOfGaussians
 from dual_core.picking.scan import Report, Scan
-from dual_core.volumes.contrast import detect_contrast
+from dual_core.volumes.described.describe import Described, describe
 from dual_core.volumes.reading import ReadableVolume
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def pick_particles(
     threads: Optional[int] = None,
     block: Optional[int] = None,
 ) -> PickResult:
-    """Pick particles in a volume ``(z, y, x)`` of any size, in bounded memory.
+    """Pick particles in a volume ``(z, y, x)`` of any size, in bounded memory; none in padding.
 
     The local maxima of the Difference of Gaussians are taken from the highest down, each unless
     a better one is nearer than the least distance. Equal values are taken in the order of z, y, x.
@@ -174,13 +174,15 @@ def pick_particles(
             f"{volume.name}: a border of {options.border_A:g} A leaves nothing of "
             f"{tuple(volume.shape)} voxels; give a smaller --border"
         )
-    contrast = _contrast(volume, options.contrast)
+    described = describe(volume)
+    contrast = _contrast(described, options.contrast)
     threads = threads or _threads()
     sign = -1 if contrast == "dark" else 1
+    # A padding with its mean instead of its value has no edge that could pass for a particle.
     filtered = DifferenceOfGaussians(
-        volume, sigma, options.factor, sign, options.boundary, block
+        described.filled, sigma, options.factor, sign, options.boundary, block
     )
-    scan = Scan(volume, mask, border)
+    scan = Scan(volume, mask, border, described.blank)
     with ThreadPoolExecutor(threads) as executor:
         scan.run(filtered.planes(executor, threads), executor, threads, report)
     positions, values, median, deviation = scan.result()
@@ -241,10 +243,11 @@ def keep_apart(
     return np.array(kept, dtype=np.intp)
 
 
-def _contrast(volume: ReadableVolume, wanted: str) -> str:
+def _contrast(described: Described, wanted: str) -> str:
     if wanted != "auto":
         return wanted
-    verdict = detect_contrast(volume)
+    volume = described.volume
+    verdict = described.contrast
     logger.info(
         "%s: density is %s (skewness %.2f)", volume.name, verdict.contrast, verdict.skewness
     )

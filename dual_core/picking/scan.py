@@ -28,11 +28,16 @@ class Scan:
     """Gathers the maxima and a sample of the values while the filtered planes go by."""
 
     def __init__(
-        self, volume: ReadableVolume, mask: Optional[ReadableVolume], border: float
+        self,
+        volume: ReadableVolume,
+        mask: Optional[ReadableVolume],
+        border: float,
+        blank: Optional[ReadableVolume] = None,
     ) -> None:
         self._name = volume.name
         self._shape = volume.shape
         self._mask = mask
+        self._blank = blank
         margin = math.ceil(border)
         self._allowed = [slice(margin, length - margin) for length in volume.shape]
         voxels = float(np.prod(volume.shape, dtype=np.float64))
@@ -78,6 +83,8 @@ class Scan:
                 whole = self._mask.read((z, 0, 0), (1, rows, columns))[0] > 0.5
                 region = tuple(self._allowed[1:])
                 allowed[region] = whole[region]
+            if self._blank is not None:
+                allowed &= ~self._blank.read((z, 0, 0), (1, rows, columns))[0]
         y, x = local_maxima(*triplet)
         usable = allowed[y, x]
         y, x = y[usable], x[usable]

@@ -16,7 +16,7 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
-from dual_core.tasks.given_volume import check_choice, contrast_of, on_the_grid_of, temporary_beside
+from dual_core.tasks.given_volume import GivenTomogram, check_choice, temporary_beside
 from dual_core.tasks.keep_measured import write_kept
 from dual_core.tasks.strength import LeastSquares, write_blend
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
@@ -26,9 +26,9 @@ from dual_core.volumes.reading import (
     VolumeWriter,
     iterate_slabs,
     open_volume,
-    volume_statistics,
 )
 from dual_core.volumes.resampling import ResampledVolume
+from dual_core.volumes.views import ExchangedVolume
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ class DenoiseOptions:
     keep_measured : bool
         Whether structure that the network does not explain is given back; see
         `dual_core.tasks.keep_measured`. Models without a linear model cannot.
+    tilt_axis : str, optional
+        ``y`` or ``x``; by default that of the tomograms that the model was trained on.
     """
 
     strength: float = 1.0
@@ -63,12 +65,14 @@ class DenoiseOptions:
     units: str = "input"
     voxel_size_A: Optional[float] = None
     keep_measured: bool = True
+    tilt_axis: Optional[str] = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:
             raise DualError(f"strength {self.strength} is out of range; choose 0 to 1")
         check_choice("contrast", self.contrast, ("auto", "dark", "bright"))
         check_choice("output contrast", self.output_contrast, ("as-input", "as-model"))
+        check_choice("tilt axis", self.tilt_axis or "y", ("y", "x"))
         check_choice("units", self.units, ("input", "standardised"))
 
     def as_dict(self) -> Dict[str, Any]:
@@ -81,7 +85,8 @@ class DenoiseReport:
     """What was found and done.
 
     ``scale`` and ``offset`` are a and b of `dual_core.tasks.strength`, ``correlation`` that of
-    t and d; all NaN where the network was not needed (strength 0).
+    t and d; all NaN where the network was not needed (strength 0). ``blank_share`` is the part of
+    the tomogram that is padding.
     """
 
     contrast: str
@@ -93,6 +98,7 @@ class DenoiseReport:
     offset: float
     correlation: float
     seconds: float
+    blank_share: float = 0.0
 
 
 def make_runner(
@@ -151,10 +157,9 @@ def denoise_tomogram(
     options = options or DenoiseOptions()
     output = Path(output)
     volume = open_volume(source, voxel_size_A=options.voxel_size_A)
-    # First of all, so that of an unusable volume nothing else is said.
-    statistics = volume_statistics(volume)
-    contrast = contrast_of(volume, options.contrast)
-    sign = 1 if contrast == card.contrast else -1
+    tilt_axis = options.tilt_axis or card.tilt_axis
+    given = GivenTomogram(volume, card, options.contrast, tilt_axis)
+    contrast, sign = given.contrast, given.sign
     output_sign = sign if options.output_contrast == "as-model" else 1
     if options.strength == 0 and options.units == "input":
         with VolumeWriter(
@@ -174,53 +179,52 @@ def denoise_tomogram(
             offset=math.nan,
             correlation=math.nan,
             seconds=seconds,
+            blank_share=given.described.share,
         )
-
-    grid = on_the_grid_of(volume, card.voxel_size_A)
-    if grid is not volume:
-        statistics = volume_statistics(grid)
-    mean, deviation = statistics.mean, sign * statistics.std
-
-    def read_standardised(start: Triple, size: Triple) -> np.ndarray:
-        block = grid.read(start, size)
-        block -= np.float32(mean)
-        block /= np.float32(deviation)
-        return block
 
     with temporary_beside(output) as temporary, temporary_beside(output) as kept:
         fit, tiles = _run_network(
-            read_standardised, grid, temporary, runner, progress, volume.name
+            given.entry.read, given, temporary, runner, progress, volume.name
         )
         scale, offset, correlation = fit.solve(volume.name)
         logger.debug("a %.4g, b %.4g, correlation %.3f", scale, offset, correlation)
-        denoised: ReadableVolume = open_volume(temporary, voxel_size_A=grid.voxel_size_A)
+        denoised: ReadableVolume = open_volume(temporary, voxel_size_A=given.voxel_size_A)
         if options.keep_measured and linear is not None:
-            write_kept(read_standardised, denoised, linear, kept)
-            denoised = open_volume(kept, voxel_size_A=grid.voxel_size_A)
-        if grid is not volume:
+            write_kept(given.entry.read, denoised, linear, kept)
+            denoised = open_volume(kept, voxel_size_A=given.voxel_size_A)
+        if tilt_axis == "x":
+            denoised = ExchangedVolume(denoised, (1, 2))
+        if given.resampled:
             denoised = ResampledVolume(denoised, volume.voxel_size_A, volume.shape)
         # Back to the tomogram's intensities: full = factor * d + shift.
+        mean, deviation = given.entry.mean, given.entry.deviation
         factor, shift = deviation * scale, mean + deviation * offset
         final = (float(output_sign), 0.0)
         if options.units == "standardised":
             final = (output_sign / abs(factor), -output_sign * shift / abs(factor))
-        write_blend(volume, denoised, output, options.strength, (factor, shift), final)
+        # Blank stays as it is, or is 0 in the units of the clean domain.
+        blank_as = output_sign if options.units == "input" else 0
+        write_blend(
+            volume, denoised, output, options.strength, (factor, shift), final,
+            given.described.blank, blank_as,
+        )
     return DenoiseReport(
         contrast,
         volume.voxel_size_A,
         card.voxel_size_A,
-        grid is not volume,
+        given.resampled,
         tiles,
         scale,
         offset,
         correlation,
         time.monotonic() - started,
+        given.described.share,
     )
 
 
 def _run_network(
     read: Callable[[Triple, Triple], np.ndarray],
-    grid: ReadableVolume,
+    grid: GivenTomogram,
     temporary: Path,
     runner: NetworkRunner,
     progress: Optional[Progress],
@@ -242,7 +246,7 @@ def _run_network(
         try:
             with VolumeWriter(temporary, grid.shape, grid.voxel_size_A) as writer:
                 for start, t_block, d_block, tiles in stream_tiled(read, plan, runner):
-                    fit.add(t_block, d_block)
+                    fit.add(*grid.content(start, t_block, d_block))
                     if not np.isfinite(fit.sums).all():
                         fit.solve(name)
                     writer.write(start, d_block)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import Any, Iterator, Optional, Tuple
+
+import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.volumes.contrast import detect_contrast
-from dual_core.volumes.reading import ReadableVolume, Volume
+from dual_core.volumes.described.describe import Described, describe
+from dual_core.volumes.patches import StandardisedVolume
+from dual_core.volumes.reading import ReadableVolume, Triple, Volume
 from dual_core.volumes.resampling import ResampledVolume, same_voxel_size
 
 logger = logging.getLogger(__name__)
@@ -19,12 +24,77 @@ logger = logging.getLogger(__name__)
 FOREIGN_VOXEL_SIZE = 0.2
 
 
-def contrast_of(volume: Volume, wanted: str) -> str:
-    """``dark`` or ``bright``: as given or, for ``auto``, as detected; said in the log."""
+class GivenTomogram:
+    """A tomogram as a network is to see it: described, turned, on the model's voxel size.
+
+    Blank regions and extreme values do not set the scale; the network sees the mean where it is
+    blank and nothing beyond `dual_core.volumes.described.describe.SEEN` deviations.
+
+    Attributes
+    ----------
+    volume : Volume
+        As in the file.
+    described : Described
+        The same, where it is blank, and its robust mean and deviation.
+    contrast : str
+        ``dark`` or ``bright``.
+    sign : 1 or -1
+        Whether it is turned.
+    entry : StandardisedVolume
+        On the model's voxel size, with the tilt axis y; ``read`` gives what the network sees.
+    """
+
+    def __init__(
+        self, volume: Volume, card: Any, contrast: str, tilt_axis: str = "y"
+    ) -> None:
+        # First of all, so that of an unusable volume nothing else is said.
+        self.described = describe(volume)
+        self.volume = volume
+        self.contrast = contrast_of(volume, contrast, self.described)
+        self.sign = 1 if self.contrast == card.contrast else -1
+        self._voxel_size_A = card.voxel_size_A
+        self._tilt_axis = tilt_axis
+
+    @functools.cached_property
+    def entry(self) -> StandardisedVolume:
+        """Made when it is first asked for: to find its mean and deviation takes a while."""
+        on_the_grid_of(self.volume, self._voxel_size_A)  # says so where the size is another
+        entry = self.described.on_grid(self._voxel_size_A).standardised(self.sign)
+        return entry.exchanged((1, 2)) if self._tilt_axis == "x" else entry
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the model's voxel size is not that of the tomogram."""
+        return not same_voxel_size(self.volume.voxel_size_A, self._voxel_size_A)
+
+    @property
+    def shape(self) -> Triple:
+        """``(z, y, x)`` on the model's voxel size."""
+        return self.entry.volume.shape
+
+    @property
+    def voxel_size_A(self) -> float:
+        """Of `entry`."""
+        return self.entry.volume.voxel_size_A
+
+    def content(self, start: Triple, *blocks: np.ndarray) -> Tuple[np.ndarray, ...]:
+        """Of blocks ``(z, y, x)`` at `start` of `entry` the voxels that are not blank."""
+        if self.entry.mask is None:
+            return blocks
+        z, y, x = blocks[0].shape
+        kept = ~self.entry.mask.read(start, (z, y, x))
+        return tuple(block[kept][np.newaxis] for block in blocks)
+
+
+def contrast_of(volume: Volume, wanted: str, described: Optional[Described] = None) -> str:
+    """``dark`` or ``bright``: as given or, for ``auto``, as detected; said in the log.
+
+    Of a described volume the blank parts are left out, and hot voxels have no say.
+    """
     if wanted != "auto":
         logger.info("%s: density is %s (as given)", volume.name, wanted)
         return wanted
-    verdict = detect_contrast(volume)
+    verdict = detect_contrast(volume) if described is None else described.contrast
     logger.info(
         "%s: density is %s (detected, skewness %.2f)",
         volume.name,

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -39,13 +40,14 @@ from dual_core.tasks.wedge.gain import GainCurve, fit_gain
 from dual_core.tasks.wedge.merge import SOFT_EDGE_DEG, merge_slabs, wedge_weight
 from dual_core.tasks.wedge.tilt_range import resolve_tilt_range
 from dual_core.tiles.runner import NetworkRunner
+from dual_core.volumes.described.describe import SeenVolume, describe, keep_blank
 from dual_core.volumes.geometry import TILT_AXIS
 from dual_core.volumes.reading import (
+    ReadableVolume,
     Volume,
     VolumeWriter,
     iterate_slabs,
     open_volume,
-    volume_statistics,
 )
 from dual_core.volumes.views import ExchangedVolume
 
@@ -150,12 +152,14 @@ def compensate_tomogram(
     options = options or CompensateOptions()
     source, output = Path(source), Path(output)
     original = open_volume(source, voxel_size_A=options.voxel_size_A)
-    deviation = volume_statistics(original).std
+    described = describe(original)
+    blank, deviation = described.blank, described.statistics.std
     with _folder_beside(output) as folder:
         volume = original
         if options.tilt_axis == "x":
             write_turned(original, folder / source.name)
             volume = open_volume(folder / source.name)
+            blank = blank and ExchangedVolume(blank, (1, 2))
         tilt_range = resolve_tilt_range(
             options.tilt_range, card.tilt_range_deg, volume, original.name
         )
@@ -169,9 +173,12 @@ def compensate_tomogram(
         path = volume.facts.path
         found = denoise_tomogram(path, folder / "fill.part", card, runner, wanted, progress)
         fill = open_volume(folder / "fill.part")
-        measured = volume
+        measured: ReadableVolume = volume
         if measured_from is not None:
             measured = _denoised(path, folder, measured_from, found)
+        if blank is not None:
+            # The step at a padding would be torn into streaks: half of it lies in the wedge.
+            measured = SeenVolume(measured, described.statistics, blank, math.inf)
         amplitude = options.amplitude
         if amplitude == "auto":
             amplitude = "model" if card.task == TASK else "shells"
@@ -188,6 +195,8 @@ def compensate_tomogram(
             for start, block in merge_slabs(
                 measured, fill, tilt_range, options.soft_edge_deg, factor, gain
             ):
+                if blank is not None:
+                    keep_blank(block, start, volume, blank)
                 writer.write(start, block)
         if target != output:
             write_turned(open_volume(target), output, origin)

@@ -17,6 +17,7 @@ from dual_core.tasks.simulation.density_map import DensityMap, open_density
 from dual_core.tasks.simulation.noise_codes import Noise
 from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
 from dual_core.tiles.runner import is_out_of_memory
+from dual_core.volumes.described.describe import keep_blank
 from dual_core.volumes.reading import VolumeWriter, iterate_slabs, open_volume
 from dual_core.volumes.resampling import ResampledVolume
 
@@ -155,7 +156,10 @@ def simulate_tomogram(
                 output, volume.shape, volume.voxel_size_A, volume.facts.origin_A
             ) as writer:
                 for start, size in iterate_slabs(volume.shape):
-                    writer.write(start, back.read(start, size))
+                    block = back.read(start, size)
+                    if density.tomogram is not None and density.tomogram.described.blank:
+                        block[density.tomogram.described.blank.read(start, size)] = shift
+                    writer.write(start, block)
     return SimulateReport(
         contrast=density.contrast,
         output_contrast=contrast,
@@ -213,6 +217,8 @@ def _run(
                             "float32, and if that does not help train the model again"
                         )
                     core *= factor
+                    if density.blank is not None:
+                        keep_blank(core, start, grid, density.blank, by=0)
                     core += shift
                     writer.write(start, core)
                     if progress is not None:

@@ -29,11 +29,12 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.volumes.described.describe import keep_blank
 from dual_core.volumes.reading import ReadableVolume, Volume, VolumeWriter, iterate_slabs
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ def write_blend(
     strength: float,
     to_input: Tuple[float, float],
     final: Tuple[float, float],
+    blank: Optional[ReadableVolume] = None,
+    blank_as: float = 1.0,
 ) -> None:
     """Write ``final((1 - S) T + S full(d))`` slab by slab; float32, the tomogram's header.
 
@@ -107,6 +110,8 @@ def write_blend(
     to_input, final : pair of float
         Factor and shift of two affine maps: ``full``, from d to the tomogram's intensities, and
         ``final``, from there to the units of the output.
+    blank : volume of bool, optional
+        Where it is true the output is ``blank_as`` times the tomogram, whatever the rest.
     """
     with VolumeWriter(output, volume.shape, volume.voxel_size_A, volume.facts.origin_A) as writer:
         for start, size in iterate_slabs(volume.shape):
@@ -118,4 +123,6 @@ def write_blend(
                 block += (1 - strength) * volume.read(start, size).astype(np.float64)
             block *= final[0]
             block += final[1]
+            if blank is not None:
+                keep_blank(block, start, volume, blank, blank_as)
             writer.write(start, block.astype(np.float32))

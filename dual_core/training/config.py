@@ -53,7 +53,7 @@ class TrainingConfig:
     spectrum_weight : of the power spectrum in the rehearsals of Gs.
     beside_wedge_weight : of what is not in the missing wedge in the rehearsals for it.
     recorrupted : steps of Dn on two copies of a real block with independent noise, an iteration;
-        see `dual_core.training.recorruption`.
+        see `dual_core.training.pairs.recorrupted`.
     recorrupted_from : fraction of the run after which they are taken.
     recorrupted_rate : their learning rate, in learning rates.
     recorrupted_loss : ``squared`` or ``coherence``.

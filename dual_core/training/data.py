@@ -1,7 +1,6 @@
 """From files to the two domains of a task, and the linear model or the pairs that help it."""
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,10 @@ from dual_core.training.domains import (
     open_volumes,
     warn_of_labels,
 )
-from dual_core.training.halves import open_halves
-from dual_core.training.recorruption import RecorruptedPairs
-from dual_core.training.wedge_pairs import WedgePairs
+from dual_core.training.pairs.halves import open_halves
+from dual_core.training.pairs.recorrupted import RecorruptedPairs
+from dual_core.training.pairs.turned import WedgePairs
 from dual_core.volumes.patches import MEMORY_BUDGET, PatchSource, StandardisedVolume
-from dual_core.volumes.views import ExchangedVolume
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +85,15 @@ def open_training_data(
     noisy_files = open_files(noisy_volumes, voxel_size_A, config.tilt_axis)
     experimental = config.task == "translate"
     clean_axis = config.tilt_axis if experimental else "y"
-    clean_files = open_files(clean_volumes, voxel_size_A, clean_axis)
+    clean_files = open_files(clean_volumes, voxel_size_A, clean_axis, tomograms=experimental)
     if not experimental:
         for volume in clean_volumes:
             warn_of_labels(volume)
-    noisy_contrast = common_contrast(noisy_volumes, config.contrast, "tomograms", "--contrast")
+    noisy_contrast = common_contrast(
+        noisy_files.originals, config.contrast, "tomograms", "--contrast"
+    )
     clean_contrast = common_contrast(
-        clean_volumes, config.clean_contrast, "clean domain", "--clean-contrast"
+        clean_files.originals, config.clean_contrast, "clean domain", "--clean-contrast"
     )
     sign = 1.0 if noisy_contrast == clean_contrast else -1.0
     if sign < 0:
@@ -134,14 +134,11 @@ def _missing_wedge(
     volumes = open_volumes(noisy, config.noisy_voxel_size_A)
     voxel_size_A = config.voxel_size_A or volumes[0].voxel_size_A
     files = open_files(volumes, voxel_size_A, config.tilt_axis)
-    contrast = common_contrast(volumes, config.contrast, "tomograms", "--contrast")
+    contrast = common_contrast(files.originals, config.contrast, "tomograms", "--contrast")
     # The networks see bright density, as they do in the other tasks.
     sign = 1.0 if contrast == "bright" else -1.0
     domain = _domain(files, contrast, config, memory_budget, sign=sign)
-    exchanged = tuple(
-        dataclasses.replace(entry, volume=ExchangedVolume(entry.volume, (0, 2)))
-        for entry in domain.volumes
-    )
+    exchanged = tuple(entry.exchanged((0, 2)) for entry in domain.volumes)
     flips = allowed_flips(config.tilt_range_deg)
     patches = PatchSource(exchanged, config.patch, flips=flips, memory_budget=memory_budget)
     # What counts as clean has mean 0 and deviation 1: a result is in the tomogram's own units.

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -10,7 +11,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.volumes.contrast import detect_contrast
+from dual_core.volumes.described.describe import Described, describe
 from dual_core.volumes.patches import (
     FLIPS_ASYMMETRIC,
     FLIPS_SYMMETRIC,
@@ -25,7 +26,6 @@ from dual_core.volumes.reading import (
     volume_statistics,
 )
 from dual_core.volumes.resampling import ResampledVolume
-from dual_core.volumes.views import ExchangedVolume
 
 logger = logging.getLogger(__name__)
 
@@ -59,31 +59,51 @@ class Domain:
 
 @dataclass(frozen=True)
 class OpenedFiles:
-    """Volumes on a common voxel size, with their statistics there and their contrast."""
+    """Volumes as they are in the files, and the same described on a common voxel size.
+
+    ``originals`` describe them on their own voxel size, for the contrast. With ``exchanged`` the
+    tilt axis is x in the files.
+    """
 
     volumes: Tuple[Volume, ...]
-    views: Tuple[ReadableVolume, ...]
-    statistics: Tuple[VolumeStatistics, ...]
+    originals: Tuple[Described, ...]
+    views: Tuple[Described, ...]
+    exchanged: bool = False
+
+    @property
+    def statistics(self) -> Tuple[VolumeStatistics, ...]:
+        """Of each volume on the common voxel size."""
+        return tuple(view.statistics for view in self.views)
 
     @property
     def pooled(self) -> Tuple[float, float]:
-        """Mean and deviation of all voxels."""
-        return _pooled(self.statistics, [view.shape for view in self.views])
+        """Mean and deviation of all voxels that are not blank."""
+        voxels = [float(np.prod(v.volume.shape)) * (1 - v.share) for v in self.views]
+        return _pooled(self.statistics, voxels)
 
     @property
     def facts(self) -> Tuple[Dict[str, Any], ...]:
-        """Name, shape, voxel size and a hash of each volume."""
-        return tuple(_facts(volume) for volume in self.volumes)
+        """Name, shape, voxel size, hash, blank share, mean and deviation of each volume."""
+        return tuple(
+            {
+                **_facts(volume),
+                "blank_share": round(found.share, 4),
+                "mean": found.statistics.mean,
+                "deviation": found.statistics.std,
+            }
+            for volume, found in zip(self.volumes, self.originals)
+        )
 
     def standardised(self, each: bool, sign: float = 1.0) -> Tuple[StandardisedVolume, ...]:
         """Every volume with what to standardise it by: its own statistics or those of all."""
         mean, deviation = self.pooled
-        return tuple(
-            StandardisedVolume(
-                view, found.mean if each else mean, sign * (found.std if each else deviation)
-            )
-            for view, found in zip(self.views, self.statistics)
-        )
+        entries = []
+        for view in self.views:
+            entry = view.standardised(sign)
+            if not each:
+                entry = StandardisedVolume(view.volume, mean, sign * deviation)
+            entries.append(entry.exchanged((1, 2)) if self.exchanged else entry)
+        return tuple(entries)
 
 
 def limits_of(
@@ -99,21 +119,27 @@ def limits_of(
 
 
 def open_files(
-    volumes: Sequence[Volume], voxel_size_A: float, tilt_axis: str = "y"
+    volumes: Sequence[Volume], voxel_size_A: float, tilt_axis: str = "y", tomograms: bool = True
 ) -> OpenedFiles:
     """Bring volumes to one voxel size, and tomograms to the tilt axis y.
+
+    Of tomograms, padding is found and left out, and extreme values do not count. Grand models are
+    taken as they are: their empty background and their gold are what they show.
 
     Raises
     ------
     DualError
         For values that are not finite and for volumes that are constant.
     """
-    views = [ResampledVolume(volume, voxel_size_A) for volume in volumes]
-    statistics = tuple(_statistics(volume, view) for volume, view in zip(volumes, views))
-    turned: Tuple[ReadableVolume, ...] = tuple(views)
-    if tilt_axis == "x":
-        turned = tuple(ExchangedVolume(view, (1, 2)) for view in views)
-    return OpenedFiles(tuple(volumes), turned, statistics)
+    originals = tuple(
+        describe(volume) if tomograms else _as_it_is(volume)
+        for volume in volumes
+    )
+    if tomograms:
+        views = tuple(found.on_grid(voxel_size_A) for found in originals)
+    else:
+        views = tuple(_resampled(found, voxel_size_A) for found in originals)
+    return OpenedFiles(tuple(volumes), originals, views, exchanged=tilt_axis == "x")
 
 
 def open_volumes(paths: Sequence[Path], voxel_size_A: Optional[float]) -> List[Volume]:
@@ -121,10 +147,15 @@ def open_volumes(paths: Sequence[Path], voxel_size_A: Optional[float]) -> List[V
     return [open_volume(path, voxel_size_A) for path in paths]
 
 
-def _statistics(volume: Volume, view: ResampledVolume) -> VolumeStatistics:
-    """Statistics of the view; a value that is not finite is named by its place in the file."""
-    found = volume_statistics(volume)
-    return volume_statistics(view) if view.is_resampled else found
+def _as_it_is(volume: ReadableVolume) -> Described:
+    """A grand model with its plain statistics."""
+    return Described(volume, volume_statistics(volume), cut=math.inf)
+
+
+def _resampled(found: Described, voxel_size_A: float) -> Described:
+    """A grand model on another voxel size, with its plain statistics there."""
+    view = ResampledVolume(found.volume, voxel_size_A)
+    return _as_it_is(view) if view.is_resampled else found
 
 
 def warn_of_labels(volume: Volume) -> None:
@@ -155,15 +186,17 @@ def looks_like_labels(volume: Volume) -> bool:
     return bool(inside.any()) and float((one == other)[inside].mean()) > EQUAL_NEIGHBOURS
 
 
-def common_contrast(volumes: Sequence[Volume], wanted: str, what: str, option: str) -> str:
+def common_contrast(
+    volumes: Sequence[Described], wanted: str, what: str, option: str
+) -> str:
     """The contrast that all volumes share, detected or given."""
     if wanted != "auto":
         logger.info("%s: density is %s (as given)", what, wanted)
         return wanted
     votes: Dict[str, List[float]] = {"dark": [], "bright": []}
     doubtful = []
-    for volume in volumes:
-        verdict = detect_contrast(volume)
+    for described in volumes:
+        volume, verdict = described.volume, described.contrast
         votes[verdict.contrast].append(abs(verdict.skewness))
         if not verdict.confident:
             doubtful.append(volume.name)
@@ -185,10 +218,10 @@ def common_contrast(volumes: Sequence[Volume], wanted: str, what: str, option: s
 
 
 def _pooled(
-    statistics: Sequence[VolumeStatistics], shapes: Sequence[Tuple[int, int, int]]
+    statistics: Sequence[VolumeStatistics], voxels: Sequence[float]
 ) -> Tuple[float, float]:
-    """Mean and deviation of all voxels of several volumes."""
-    weights = np.array([float(np.prod(shape)) for shape in shapes])
+    """Mean and deviation over several volumes of so many voxels."""
+    weights = np.array(voxels)
     weights /= weights.sum()
     means = np.array([entry.mean for entry in statistics])
     squares = np.array([entry.std**2 + entry.mean**2 for entry in statistics])

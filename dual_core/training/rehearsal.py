@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from dual_core import equations
 from dual_core.networks.model import DualModel
 from dual_core.training.config import TrainingConfig
+from dual_core.training.pairs.recorrupted import RecorruptionLoss
 from dual_core.training.parallel.ranks import ALONE, Ranks
-from dual_core.training.recorruption import RecorruptionLoss
 
 GRADIENT_NORM = 5.0
 RECORRUPTED = "recorrupted"  # the optimiser of Dn on real blocks

@@ -18,10 +18,10 @@ from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.training.checkpoint import load_checkpoint, save_checkpoint
 from dual_core.training.config import TrainingConfig
 from dual_core.training.data import TrainingData
+from dual_core.training.pairs.recorrupted import RecorruptedPairs, RecorruptionLoss
+from dual_core.training.pairs.turned import WedgePairs
 from dual_core.training.parallel.ranks import ALONE, Ranks
-from dual_core.training.recorruption import RecorruptedPairs, RecorruptionLoss
 from dual_core.training.step import Batch, Trainer, all_finite
-from dual_core.training.wedge_pairs import WedgePairs
 from dual_core.volumes.patches import generator_state, restored_generator
 
 logger = logging.getLogger(__name__)
@@ -274,6 +274,7 @@ def make_card(data: TrainingData, config: TrainingConfig, iterations: int) -> Mo
         noisy_domain=list(data.noisy.facts),
         clean_domain=list(data.clean.facts),
         tilt_range_deg=config.tilt_range_deg,
+        tilt_axis=config.tilt_axis,
         software_version=__version__,
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )

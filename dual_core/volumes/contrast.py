@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -26,6 +26,8 @@ _LOW_PASS = 1.0
 _HIGH_PASS = 4.0
 _BORDER = 6
 _TAIL = 6.0
+# Fewer are not enough to tell, whatever they say.
+_FEWEST_VOXELS = 8
 # Of 64 pieces of noise, white to smooth over 12 voxels, the largest significance was 3.2.
 _CONFIDENT = 5.0
 
@@ -50,7 +52,9 @@ class ContrastVerdict:
     confident: bool
 
 
-def detect_contrast(volume: ReadableVolume) -> ContrastVerdict:
+def detect_contrast(
+    volume: ReadableVolume, blank: Optional[ReadableVolume] = None
+) -> ContrastVerdict:
     """Find out whether density is dark or bright.
 
     Looks at no more than four blocks of 96 x 192 x 192 voxels spread over the volume, so that
@@ -61,6 +65,10 @@ def detect_contrast(volume: ReadableVolume) -> ContrastVerdict:
     ----------
     volume : ReadableVolume
         Tomogram or grand model.
+    blank : volume of bool, optional
+        Where it is true nothing is looked at, nor so near to it that the filters reach it, so that
+        the edge of a padding never decides. The volume should have its mean there. Where too
+        little is left the verdict is not confident.
 
     Raises
     ------
@@ -68,13 +76,22 @@ def detect_contrast(volume: ReadableVolume) -> ContrastVerdict:
         NaN or infinite values.
     """
     scales: List[List[np.ndarray]] = [[] for _ in range(_LEVELS)]
+    wanted: List[List[np.ndarray]] = [[] for _ in range(_LEVELS)]
     for start, size in _blocks(volume.shape):
         block = volume.read(start, size)
+        left_out = blank.read(start, size) if blank is not None else np.zeros(size, dtype=bool)
         if not np.isfinite(block).all():
             raise DualError(f"{volume.name}: NaN or infinite values; replace them")
-        for level, filtered in enumerate(_pyramid(block)):
+        for level, (filtered, used) in enumerate(_pyramid(block, left_out)):
             scales[level].append(filtered)
-    found = [_skewness(blocks) for blocks in scales if blocks]
+            wanted[level].append(used)
+    found = [
+        _skewness(blocks, used)
+        for blocks, used in zip(scales, wanted)
+        if sum(np.count_nonzero(part) for part in used) >= _FEWEST_VOXELS
+    ]
+    if not found:
+        return ContrastVerdict("dark", 0.0, False)
     skewness, significance = max(found, key=lambda pair: abs(pair[1]))
     return ContrastVerdict(
         contrast="bright" if skewness > 0 else "dark",
@@ -96,19 +113,25 @@ def _blocks(shape: Triple) -> Iterator[Tuple[Triple, Triple]]:
         yield (z, y, x), (sides[0], sides[1], sides[2])
 
 
-def _pyramid(block: np.ndarray) -> Iterator[np.ndarray]:
-    """The block band-passed at 1, 2, 4 voxels, the latter two on coarser grids."""
-    from scipy.ndimage import gaussian_filter
+def _pyramid(
+    block: np.ndarray, blank: np.ndarray
+) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """The block band-passed at 1, 2, 4 voxels, the latter two on coarser grids; what to look at."""
+    from scipy.ndimage import gaussian_filter, maximum_filter
 
     for level in range(_LEVELS):
         if level > 0:
-            block = _halved(block)
+            block, blank = _halved(block), _halved(blank) > 0
             if min(block.shape) < _SMALLEST_SIDE:
                 return
         filtered = gaussian_filter(block, _LOW_PASS) - gaussian_filter(block, _HIGH_PASS)
         # A gradient has a kink where the filter reflects it at the border: that is not looked at.
         borders = [min(_BORDER, length // 4) for length in filtered.shape]
-        yield filtered[tuple(slice(border, -border or None) for border in borders)]
+        inner = tuple(slice(border, -border or None) for border in borders)
+        used = np.ones(block.shape, dtype=bool)
+        if blank.any():
+            used = ~maximum_filter(blank, 2 * _BORDER + 1, mode="constant")
+        yield filtered[inner], used[inner]
 
 
 def _halved(block: np.ndarray) -> np.ndarray:
@@ -118,14 +141,14 @@ def _halved(block: np.ndarray) -> np.ndarray:
     return cells.mean(axis=(1, 3, 5))
 
 
-def _skewness(blocks: List[np.ndarray]) -> Tuple[float, float]:
+def _skewness(blocks: List[np.ndarray], used: List[np.ndarray]) -> Tuple[float, float]:
     """Skewness of the values, and the same in units of what Gaussian noise would show.
 
     For a Gaussian field of autocorrelation r the variance of the skewness of N values is
     6/N times the sum of r^3 over all shifts (from E[H3(a) H3(b)] = 6 r^3 of the third
     Hermite polynomial), however coloured the noise is.
     """
-    values = np.concatenate([block.ravel() for block in blocks])
+    values = np.concatenate([block[where] for block, where in zip(blocks, used)])
     values -= values.mean(dtype=np.float64)
     # Cutting the tails keeps a single hot spot from deciding alone; cut further in, gold would
     # be weaker than the halo of opposite sign that the band-pass gives it. Twice, because the
@@ -138,12 +161,14 @@ def _skewness(blocks: List[np.ndarray]) -> Tuple[float, float]:
         values -= values.mean(dtype=np.float64)
     values /= values.std(dtype=np.float64)
     skewness = float((values**3).mean(dtype=np.float64))
-    expected = math.sqrt(6 * _correlated_voxels(blocks) / values.size)
+    expected = math.sqrt(6 * _correlated_voxels(blocks, used) / values.size)
     return skewness, skewness / expected
 
 
-def _correlated_voxels(blocks: List[np.ndarray]) -> float:
+def _correlated_voxels(blocks: List[np.ndarray], used: List[np.ndarray]) -> float:
     """Sum of the cubed autocorrelation over all shifts, from the mean power spectrum."""
-    power = sum(np.abs(np.fft.rfftn(block)) ** 2 for block in blocks)
+    power = sum(
+        np.abs(np.fft.rfftn(block * where)) ** 2 for block, where in zip(blocks, used)
+    )
     correlation = np.fft.irfftn(power, s=blocks[0].shape, axes=(0, 1, 2))
     return float(((correlation / correlation[0, 0, 0]) ** 3).sum())

@@ -8,13 +8,15 @@ training on data larger than the memory reads the disk in long runs and seldom.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.volumes.reading import ReadableVolume, Triple
+from dual_core.volumes.views import ExchangedVolume
 
 MEMORY_BUDGET = 2 << 30  # bytes of voxels that one domain may keep in memory
 BLOCK_SIDE = 96  # voxels of a block of the pool, or twice the patch where that is more
@@ -22,6 +24,9 @@ POOL_BLOCKS = 32
 EMPTY_DEVIATION = 0.05  # of a clean patch, in deviations of the clean domain
 EMPTY_SHARE = 0.1  # of the clean patches may be empty: a cell has empty places too
 EMPTY_TRIES = 20
+MOST_BLANK = 0.1  # of a patch; what is blank in it looks like a tomogram without noise
+MOST_BLANK_BLOCK = 0.5  # of a block of the pool, from which patches are then chosen
+BLANK_TRIES = 20
 
 FLIPS_SYMMETRIC = ((0,), (1,), (2,))
 FLIPS_ASYMMETRIC = ((1,), (0, 2))
@@ -32,18 +37,62 @@ class StandardisedVolume:
     """A volume with what its values are to be standardised with.
 
     ``(value - mean) / deviation`` is what training sees; a negative deviation turns the contrast.
+    Where ``mask``, a volume of bool, is true, the volume is blank. Standardised values are cut at
+    ``most`` on either side.
     """
 
     volume: ReadableVolume
     mean: float
     deviation: float
+    mask: Optional[ReadableVolume] = None
+    most: float = math.inf
 
     def read(self, start: Triple, size: Triple) -> np.ndarray:
-        """A standardised region, float32 ``(z, y, x)``."""
+        """A standardised region, float32 ``(z, y, x)``; 0 where blank."""
         block = self.volume.read(start, size)
         block -= np.float32(self.mean)
         block /= np.float32(self.deviation)
+        if math.isfinite(self.most):
+            np.clip(block, np.float32(-self.most), np.float32(self.most), out=block)
+        if self.mask is not None:
+            block[self.mask.read(start, size)] = 0
         return block
+
+    def blank(self, start: Triple, size: Triple) -> float:
+        """The blank part of a region, 0 to 1."""
+        if self.mask is None:
+            return 0.0
+        return float(self.mask.read(start, size).mean())
+
+    def exchanged(self, axes: Tuple[int, int]) -> StandardisedVolume:
+        """The same with two of its axes exchanged."""
+        return replace(
+            self,
+            volume=ExchangedVolume(self.volume, axes),
+            mask=self.mask and ExchangedVolume(self.mask, axes),
+        )
+
+    def random_start(
+        self,
+        size: Triple,
+        generator: np.random.Generator,
+        corner: Triple = (0, 0, 0),
+        extent: Optional[Triple] = None,
+    ) -> Triple:
+        """Where a random region of `size` begins that is hardly blank, as far as one is found.
+
+        It lies in the part of the volume that begins at `corner` and has `extent`, by default all.
+        """
+        least, best = math.inf, corner
+        for _ in range(BLANK_TRIES):
+            room = zip(corner, extent or self.volume.shape, size)
+            start = _triple([a + int(generator.integers(n - k + 1)) for a, n, k in room])
+            blank = self.blank(start, size)
+            if blank < least:
+                least, best = blank, start
+            if least <= MOST_BLANK:
+                break
+        return best
 
 
 class PatchSource:
@@ -136,11 +185,14 @@ class PatchSource:
 
     def _crop(self, generator: np.random.Generator) -> np.ndarray:
         if self.in_memory:
-            block = self._blocks[generator.choice(len(self._blocks), p=self._weights)]
+            place = int(generator.choice(len(self._blocks), p=self._weights))
         else:
-            block = self._pool_block(generator)
-        start = [int(generator.integers(length - self.side + 1)) for length in block.shape]
-        return block[tuple(slice(first, first + self.side) for first in start)]
+            place = self._pool_block(generator)
+        index, corner, _ = self._keys[place]
+        block, size = self._blocks[place], _triple([self.side] * 3)
+        entry, extent = self._volumes[index], _triple(self._blocks[place].shape)
+        start = entry.random_start(size, generator, corner, extent)
+        return block[tuple(slice(a - b, a - b + self.side) for a, b in zip(start, corner))]
 
     def _augment(self, patch: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         for axes in self.flips:
@@ -150,7 +202,7 @@ class PatchSource:
             patch = patch.transpose(generator.permutation(3))
         return np.ascontiguousarray(patch)
 
-    def _pool_block(self, generator: np.random.Generator) -> np.ndarray:
+    def _pool_block(self, generator: np.random.Generator) -> int:
         while len(self._keys) < POOL_BLOCKS:
             self._keys.append(self._new_key(generator))
             self._blocks.append(self._read_block(*self._keys[-1][:2]))
@@ -161,18 +213,31 @@ class PatchSource:
             index, start, uses = self._keys[place]
             self._blocks[place] = self._read_block(index, start)
         self._keys[place] = (index, start, uses - 1)
-        return self._blocks[place]
+        return place
 
     def _new_key(self, generator: np.random.Generator) -> Tuple[int, Triple, int]:
         index = int(generator.choice(len(self._volumes), p=self._weights))
-        shape = self._volumes[index].volume.shape
+        entry, size = self._volumes[index], self._block_shape(index)
+        least, best = math.inf, (0, 0, 0)
+        for _ in range(BLANK_TRIES):
+            start = self._block_start(entry.volume.shape, size, generator)
+            blank = entry.blank(start, size)
+            if blank < least:
+                least, best = blank, start
+            if least <= MOST_BLANK_BLOCK:
+                break
+        return index, best, (self._block_side // self.side) ** 3
+
+    def _block_start(
+        self, shape: Triple, size: Triple, generator: np.random.Generator
+    ) -> Triple:
         start = []
-        for length, extent in zip(shape, self._block_shape(index)):
+        for length, extent in zip(shape, size):
             # A patch at the border is in few blocks: more of them lie there to make up for it.
             beyond = (extent - self.side) // 2
             place = int(generator.integers(-beyond, length - extent + beyond + 1))
             start.append(min(max(place, 0), length - extent))
-        return index, _triple(start), (self._block_side // self.side) ** 3
+        return _triple(start)
 
     def _block_shape(self, index: int) -> Triple:
         shape = self._volumes[index].volume.shape

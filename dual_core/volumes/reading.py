@@ -17,7 +17,7 @@ import stat
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Tuple, Union
+from typing import Callable, Optional, Tuple, Union
 
 import numpy as np
 
@@ -215,8 +215,10 @@ def open_volume(
     return Volume(descriptor, header, facts)
 
 
-def volume_statistics(volume: ReadableVolume) -> VolumeStatistics:
-    """Statistics of all voxels, read slab by slab.
+def volume_statistics(
+    volume: ReadableVolume, watch: Optional[Callable[[np.ndarray], None]] = None
+) -> VolumeStatistics:
+    """Statistics of all voxels, read slab by slab; `watch` is shown every slab as well.
 
     Raises
     ------
@@ -233,6 +235,8 @@ def volume_statistics(volume: ReadableVolume) -> VolumeStatistics:
                 f"{first[0]}, {first[1]}, {first[2]} (counted from 0); reconstruct it again or "
                 "replace them"
             )
+        if watch is not None:
+            watch(slab)
     result = statistics.result
     if result.minimum == result.maximum:
         raise DualError(

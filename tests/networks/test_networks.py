@@ -14,16 +14,9 @@ from torch import nn
 from dual_core import equations
 from dual_core.networks.card import ModelCard
 from dual_core.networks.discriminators import Discriminator, log_power_spectrum
-from dual_core.networks.generators import (
-    NOISE_SCALE,
-    NOISE_SCALE_RANGE,
-    NetworkConfig,
-    NoiseDecoder,
-    NoiseEncoder,
-    UNet,
-    initialise,
-)
+from dual_core.networks.generators import NetworkConfig, UNet, initialise
 from dual_core.networks.model import DualModel
+from dual_core.networks.noise import NOISE_SCALE, NOISE_SCALE_RANGE, NoiseDecoder, NoiseEncoder
 
 WIDTHS = ((3,), (2, 3), (2, 3, 4), (1, 2, 2, 1))
 EVERY_UNET = list(itertools.product(WIDTHS, (1, 2)))

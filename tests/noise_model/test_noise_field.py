@@ -98,7 +98,7 @@ def test_of_nothing_nothing_is_drawn():
 
 def test_the_mask_is_the_decoders_whatever_the_threads():
     torch = pytest.importorskip("torch")
-    from dual_core.networks.generators import NoiseDecoder
+    from dual_core.networks.noise import NoiseDecoder
 
     torch.manual_seed(0)
     decoder = NoiseDecoder((4, 8, 16), 8, 16)

@@ -257,7 +257,7 @@ def test_options_without_sense(change, message):
 
 def test_volumes_without_sense():
     flat = in_memory(np.full(SHAPE, 3.0, np.float32))
-    with pytest.raises(DualError, match="all voxels are equal"):
+    with pytest.raises(DualError, match="every voxel is 3"):
         pick_particles(flat, options(), threads=1)
     holed = balls()
     holed[20, 7, 9] = np.nan

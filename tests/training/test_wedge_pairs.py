@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from dual_core.errors import DualError
-from dual_core.training.wedge_pairs import Directions, WedgePairs
+from dual_core.training.pairs.turned import Directions, WedgePairs
 from dual_core.volumes.geometry import wedge_mask
 from dual_core.volumes.interface import ArrayVolume
 from dual_core.volumes.patches import (

@@ -62,7 +62,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="input",
         help="intensities of the result: the tomogram's or those of the clean domain",
     )
+    result.add_argument(
+        "--keep-measured",
+        choices=("yes", "no"),
+        default="yes",
+        help="give back what the tomogram shows beyond its noise and the network does not explain, "
+        "so that nothing that was measured is lost",
+    )
     add_tomogram_arguments(parser)
+    parser.add_argument(
+        "--tilt-axis",
+        choices=("y", "x"),
+        help="axis of the tilt (default: that of the tomograms the model was trained on)",
+    )
     add_machine_arguments(parser)
 
 
@@ -76,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     card = read_card(args.model)
 
     from dual_core.networks.model import DualModel
+    from dual_core.noise_model.linear_file import linear_of
     from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
 
     options = DenoiseOptions(
@@ -84,8 +97,11 @@ def run(args: argparse.Namespace) -> int:
         output_contrast=args.output_contrast,
         units=args.units,
         voxel_size_A=args.voxel_size,
+        keep_measured=args.keep_measured == "yes",
+        tilt_axis=args.tilt_axis,
     )
     model = DualModel.load(args.model)
+    linear = linear_of({name: tensor.numpy() for name, tensor in model.linear.items()})
     runner = make_runner(model, args.device, args.precision, args.tile, args.halo)
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
@@ -99,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     def work(job: Job) -> Dict[str, Any]:
         with progress_bar(job.source.name) as progress:
             report = denoise_tomogram(
-                job.source, job.output, model.card, runner, options, progress
+                job.source, job.output, model.card, runner, options, progress, linear
             )
         return for_record(asdict(report))
 

@@ -61,7 +61,7 @@ def _model_facts(path: Path) -> Dict[str, Any]:
 
 
 def _volume_facts(path: Path, voxel_size_A: Any) -> Dict[str, Any]:
-    from dual_core.volumes.contrast import detect_contrast
+    from dual_core.volumes.described.describe import describe
     from dual_core.volumes.reading import open_volume, volume_statistics, warn_of_unset_voxel_size
 
     volume = open_volume(path, voxel_size_A=voxel_size_A, require_voxel_size=False)
@@ -77,7 +77,11 @@ def _volume_facts(path: Path, voxel_size_A: Any) -> Dict[str, Any]:
     }
     statistics = volume_statistics(volume)
     result.update({name: _plain(value) for name, value in asdict(statistics).items()})
-    verdict = detect_contrast(volume)
+    described = describe(volume)
+    result["blank_share"] = round(described.share, 4)
+    result["mean_of_the_rest"] = _plain(described.statistics.mean)
+    result["std_of_the_rest"] = _plain(described.statistics.std)
+    verdict = described.contrast
     result["contrast"] = str(verdict.contrast)
     result["contrast_confident"] = bool(verdict.confident)
     result["skewness"] = _plain(verdict.skewness)

@@ -206,8 +206,8 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
             f"{folder} holds a trained model; give --resume to go on, or another --output"
         )
     from dual_core.training.config import preset_config
-    from dual_core.training.halves import match_halves
     from dual_core.training.loop import RunOptions, train
+    from dual_core.training.pairs.halves import match_halves
 
     config = preset_config(args.preset, args.method, **_changes(args))
     options = RunOptions(

@@ -149,13 +149,13 @@ def _double(args: argparse.Namespace) -> Result:
     from dual_core.networks.model import DualModel
     from dual_core.tasks.denoise import make_runner
     from dual_core.tasks.missing_wedge import CompensateOptions, compensate_tomogram
-    from dual_core.volumes.contrast import detect_contrast
+    from dual_core.volumes.described.describe import describe
     from dual_core.volumes.reading import open_volume, write_volume
 
     source = open_volume(args.double, voxel_size_A=args.voxel_size)
     contrast = args.contrast
     if contrast == "auto":
-        contrast = detect_contrast(source).contrast
+        contrast = describe(source).contrast.contrast
         logger.info("%s: density is %s (detected)", args.double, contrast)
     tilt_range = (args.tilt_range[0], args.tilt_range[1])
     options = CompensateOptions(tilt_range, amplitude=args.amplitude, contrast=contrast)

@@ -16,10 +16,10 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.tasks.denoise import make_runner
-from dual_core.tasks.given_volume import contrast_of, on_the_grid_of
+from dual_core.tasks.given_volume import GivenTomogram, on_the_grid_of
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
 from dual_core.tiles.stream import run_tiled
-from dual_core.volumes.reading import Triple, open_volume, volume_statistics
+from dual_core.volumes.reading import Triple, open_volume
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class OpenedTomogram:
         Path, as given.
     voxels : ndarray, (z, y, x)
         On the model's voxel size, in the contrast of its clean domain, standardised by mean and
-        deviation of the whole tomogram.
+        deviation of the whole tomogram less padding and extreme values, where it is 0 and cut.
     voxel_size_A : float
     origin_A : tuple of float
         ``(x, y, z)`` of the middle part, so that a map of it lies on the tomogram.
@@ -97,19 +97,13 @@ def open_tomogram(
         A file that cannot be read, a constant volume, NaN.
     """
     volume = open_volume(path, voxel_size_A=voxel_size_A)
-    statistics = volume_statistics(volume)
-    sign = 1 if contrast_of(volume, contrast) == card.contrast else -1
-    grid = on_the_grid_of(volume, card.voxel_size_A)
-    if grid is not volume:
-        statistics = volume_statistics(grid)
-    start, size = _middle(grid.shape, largest_side)
-    voxels = grid.read(start, size)
-    voxels -= np.float32(statistics.mean)
-    voxels /= np.float32(sign * statistics.std)
+    given = GivenTomogram(volume, card, contrast)
+    start, size = _middle(given.shape, largest_side)
+    voxels = given.entry.read(start, size)
     x, y, z = volume.facts.origin_A
-    step = grid.voxel_size_A
+    step = given.voxel_size_A
     origin = (x + start[2] * step, y + start[1] * step, z + start[0] * step)
-    return OpenedTomogram(str(path), voxels, step, origin, grid.shape)
+    return OpenedTomogram(str(path), voxels, step, origin, given.shape)
 
 
 def read_like(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import numpy as np
 
-from dual_core.tasks.given_volume import contrast_of, on_the_grid_of
+from dual_core.tasks.given_volume import GivenTomogram, contrast_of, on_the_grid_of
 from dual_core.tasks.simulation.noise_codes import content_hash
 from dual_core.volumes.reading import (
     ReadableVolume,
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # A model's grand models differ in how full they are; other units differ by more than this.
 OTHER_UNITS = 3.0
+TRANSLATE = "translate"  # the task whose clean domain are tomograms
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class DensityMap:
         What ``grid`` is standardised with; a negative deviation turns the contrast.
     content : int
         `content_hash` of the voxels.
+    tomogram : GivenTomogram, optional
+        Where the model's clean domain are tomograms: padding and extreme values are left out.
     """
 
     volume: Volume
@@ -53,9 +57,17 @@ class DensityMap:
     mean: float
     deviation: float
     content: int
+    tomogram: Optional[GivenTomogram] = None
+
+    @property
+    def blank(self) -> Optional[ReadableVolume]:
+        """Where ``grid`` is blank, a volume of bool; None where it is not."""
+        return self.tomogram.entry.mask if self.tomogram is not None else None
 
     def read(self, start: Triple, size: Triple) -> np.ndarray:
         """A region of ``grid``, standardised; a fresh array."""
+        if self.tomogram is not None:
+            return self.tomogram.entry.read(start, size)
         block = self.grid.read(start, size)
         block -= np.float32(self.mean)
         block /= np.float32(self.deviation)
@@ -89,6 +101,14 @@ def open_density(
         For a file that cannot be read, a constant volume or values that are not finite.
     """
     volume = open_volume(source, voxel_size_A=voxel_size_A)
+    if standardise == "own" and card.task == TRANSLATE:
+        given = GivenTomogram(volume, card, contrast)
+        grid, entry = given.entry.volume, given.entry
+        found = VolumeStatistics(entry.mean, abs(entry.deviation), math.nan, math.nan)
+        return DensityMap(
+            volume, volume if not given.resampled else grid, given.contrast, found, entry.mean,
+            entry.deviation, content_hash(volume), given,
+        )
     # First of all, so that of an unusable volume nothing else is said.
     statistics = volume_statistics(volume)
     contrast = contrast_of(volume, contrast)

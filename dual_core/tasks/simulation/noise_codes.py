@@ -18,14 +18,9 @@ from typing import Any, List, Tuple, Union
 import numpy as np
 
 from dual_core.noise_model.noise_field import NoiseField, mask_values, one_torch_thread
-from dual_core.tasks.given_volume import contrast_of, on_the_grid_of
-from dual_core.volumes.reading import (
-    ReadableVolume,
-    Triple,
-    iterate_slabs,
-    open_volume,
-    volume_statistics,
-)
+from dual_core.tasks.given_volume import GivenTomogram
+from dual_core.volumes.patches import MOST_BLANK, StandardisedVolume
+from dual_core.volumes.reading import ReadableVolume, Triple, iterate_slabs, open_volume
 
 logger = logging.getLogger(__name__)
 
@@ -120,18 +115,15 @@ def encode_tomogram(path: Union[str, Path], model: Any, contrast: str = "auto") 
     import torch
 
     volume = open_volume(path)
-    volume_statistics(volume)  # of an unusable volume nothing else is said
-    sign = 1 if contrast_of(volume, contrast) == model.card.contrast else -1
-    grid = on_the_grid_of(volume, model.card.voxel_size_A)
-    found = volume_statistics(grid)
+    given = GivenTomogram(volume, model.card, contrast, model.card.tilt_axis)
     side = model.config.noise_side
-    z, y, x = (min(side, length) for length in grid.shape)
+    z, y, x = (min(side, length) for length in given.shape)
     size: Triple = (z, y, x)
     encoder = copy.deepcopy(model.noise_encoder).cpu().eval()
     codes = []
     with one_torch_thread(), torch.inference_mode():
-        for start in _grid_of_patches(grid.shape, size):
-            patch = (grid.read(start, size) - np.float32(found.mean)) / np.float32(sign * found.std)
+        for start in _grid_of_patches(given.entry, size):
+            patch = given.entry.read(start, size)
             codes.append(encoder(torch.from_numpy(_at_least(patch, side))[None, None])[0].numpy())
     code: np.ndarray = np.mean(codes, axis=0, dtype=np.float64).astype(np.float32)
     spread = float(np.std(codes, axis=0).mean())
@@ -145,13 +137,16 @@ def encode_tomogram(path: Union[str, Path], model: Any, contrast: str = "auto") 
     return code
 
 
-def _grid_of_patches(shape: Triple, size: Triple) -> List[Triple]:
-    """Where the patches start: evenly from border to border, none twice."""
+def _grid_of_patches(entry: StandardisedVolume, size: Triple) -> List[Triple]:
+    """Where the patches start: evenly from border to border, none twice, the least blank ones."""
     axes: List[Tuple[int, ...]] = []
-    for length, side in zip(shape, size):
+    for length, side in zip(entry.volume.shape, size):
         places = np.linspace(0, length - side, PATCHES_PER_AXIS).round().astype(int)
         axes.append(tuple(sorted(set(map(int, places)))))
-    return [(z, y, x) for z, y, x in itertools.product(*axes)]
+    starts = [(z, y, x) for z, y, x in itertools.product(*axes)]
+    blank = [entry.blank(start, size) for start in starts]
+    most = max(MOST_BLANK, min(blank))
+    return [start for start, share in zip(starts, blank) if share <= most]
 
 
 def _at_least(patch: np.ndarray, side: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 from pathlib import Path
 from typing import List, Sequence, Tuple
 
@@ -11,12 +11,10 @@ import numpy as np
 from dual_core.errors import DualError
 from dual_core.training.config import TrainingConfig
 from dual_core.training.domains import open_files, open_volumes
+from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import StandardisedVolume
-from dual_core.volumes.reading import volume_statistics
 
-logger = logging.getLogger(__name__)
-
-CORNER = (64, 128, 128)  # voxels in the middle that tell whether two halves are one file
+MIDDLE = (64, 128, 128)  # voxels in the middle that tell whether two halves are one file
 LEAST_NOISE = 1e-3  # of the halves' power in their difference
 
 
@@ -83,15 +81,13 @@ def open_halves(
     for pair in halves:
         volumes = open_volumes(pair, config.noisy_voxel_size_A)
         files = open_files(volumes, voxel_size_A, config.tilt_axis)
-        even, odd = files.views
-        if even.shape != odd.shape:
+        even, odd = files.standardised(each=True, sign=sign)
+        if even.volume.shape != odd.volume.shape:
             raise DualError(
                 f"{pair[0]} and {pair[1]} differ in shape; give the two halves of one tomogram"
             )
-        start = tuple((n - min(n, most)) // 2 for n, most in zip(even.shape, CORNER))
-        size = tuple(min(n, most) for n, most in zip(even.shape, CORNER))
-        region = (start[0], start[1], start[2]), (size[0], size[1], size[2])
-        one, other = even.read(*region), odd.read(*region)
+        start, size = _middle(even.volume.shape)
+        one, other = even.volume.read(start, size), odd.volume.read(start, size)
         if np.var(one - other) < LEAST_NOISE * np.var(one + other):
             raise DualError(
                 f"{pair[0]} and {pair[1]} hardly differ; give the even and the odd half, which "
@@ -99,10 +95,16 @@ def open_halves(
             )
         # The mean of both is what a tomogram is: its deviation is the unit, whatever the halves'.
         scale = float(np.std((one + other) / 2)) / float(np.std(one))
-        means = [entry.mean for entry in files.statistics]
-        deviation = sign * scale * volume_statistics(even).std
+        deviation = even.deviation * scale
         found.append((
-            StandardisedVolume(even, means[0], deviation),
-            StandardisedVolume(odd, means[1], deviation),
+            dataclasses.replace(even, deviation=deviation),
+            dataclasses.replace(odd, deviation=deviation),
         ))
     return found
+
+
+def _middle(shape: Triple) -> Tuple[Triple, Triple]:
+    """Start and size of a part in the middle."""
+    size = [min(length, most) for length, most in zip(shape, MIDDLE)]
+    start = [(length - side) // 2 for length, side in zip(shape, size)]
+    return (start[0], start[1], start[2]), (size[0], size[1], size[2])
