@@ -64,7 +64,7 @@ class DenoiseOptions:
     output_contrast: str = "as-input"
     units: str = "input"
     voxel_size_A: Optional[float] = None
-    keep_measured: bool = True
+    keep_measured: bool = False
     tilt_axis: Optional[str] = None
 
     def __post_init__(self) -> None:

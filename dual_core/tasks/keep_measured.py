@@ -32,7 +32,7 @@ from dual_core.volumes.writer import VolumeWriter
 
 SIDE = 32  # of a block, in voxels
 STEP = SIDE // 2
-EDGES = (0.02, 0.045, 0.065, 0.085, 0.11, 0.14, 0.18, 0.24, 0.32)  # cycles per voxel
+EDGES = (0.0, 0.045, 0.065, 0.085, 0.11, 0.14, 0.18, 0.24, 0.32)  # cycles per voxel
 FINE = 0.32  # from here a block's power is its noise's
 LEVEL_RANGE = (0.5, 2.0)  # of a block's noise, in the mean noise
 SURE = 1.0  # deviations of a band's noise power
@@ -80,7 +80,6 @@ class LocalWiener:
         axes = (1, 2, 3)
         rest = scipy.fft.rfftn(tomogram * self.window, axes=axes, norm="ortho")
         rest -= self._transfer * scipy.fft.rfftn(density * self.window, axes=axes, norm="ortho")
-        rest[:, 0, 0, 0] = 0.0
         limit = LIMIT * self.deviation * self.window
         plain = scipy.fft.irfftn(rest, s=(SIDE,) * 3, axes=axes, norm="ortho")
         rest = scipy.fft.rfftn(np.clip(plain, -limit, limit), axes=axes, norm="ortho")

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     result.add_argument(
         "--keep-measured",
         choices=("yes", "no"),
-        default="yes",
+        default="no",
         help="give back what the tomogram shows beyond its noise and the network does not explain, "
         "so that nothing that was measured is lost",
     )
