@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator, TextIO, Union
 
 from dual_core import __version__
 from dual_core.errors import DualError
+from dual_core.safety.shown import printable
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +100,10 @@ def fraction(text: str) -> float:
 def _number(text: str, kind: Callable[[str], Any], valid: Callable[[Any], bool], what: str) -> Any:
     try:
         value = kind(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         value = None
     if value is None or not valid(value):
-        raise argparse.ArgumentTypeError(f"'{text}' is not {what}")
+        raise argparse.ArgumentTypeError(f"'{printable(text, 80)}' is not {what}")
     return value
 
 

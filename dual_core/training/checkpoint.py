@@ -7,10 +7,12 @@ written into a new folder that is renamed; the previous checkpoint is kept as
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
 from safetensors import SafetensorError
@@ -18,11 +20,38 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dual_core.errors import DualError
+from dual_core.safety.checks import checked, within_bounds
+from dual_core.safety.documents import read_json
+from dual_core.safety.limits import ITERATIONS
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "checkpoint"
 PREVIOUS = "checkpoint.previous"
 TENSORS = "state.safetensors"
 VALUES = "state.json"
+
+
+@dataclass(frozen=True)
+class CheckpointValues:
+    """What ``state.json`` must hold to be one; what else it holds is left to who restores it.
+
+    Attributes
+    ----------
+    iteration : iterations done.
+    generator, noisy, clean : random state and places in the data of the first process.
+    trainer : of the trainer.
+    card : JSON of the model's card.
+    others : the same as for the first process, of each further one.
+    """
+
+    iteration: int = field(metadata=within_bounds(ITERATIONS))
+    generator: Dict[str, Any]
+    noisy: Any
+    clean: Any
+    trainer: Dict[str, Any]
+    card: str
+    others: List[Dict[str, Any]] = field(default_factory=list)
 
 
 def save_checkpoint(run: Path, tensors: Dict[str, Tensor], values: Dict[str, Any]) -> None:
@@ -67,15 +96,59 @@ def load_checkpoint(run: Path) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
     DualError
         When there is none, or neither it nor the one before can be read.
     """
+    for _, tensors, values in readable_checkpoints(run):
+        return tensors, values
+    raise no_checkpoint_left(run)
+
+
+def readable_checkpoints(
+    run: Path,
+) -> Iterator[Tuple[Path, Dict[str, Tensor], Dict[str, Any]]]:
+    """Every checkpoint that can be read, newest first: (its folder, tensors, values).
+
+    One that is there and cannot be read is named in a warning.
+
+    Raises
+    ------
+    DualError
+        When the training directory holds none at all.
+    """
     require_checkpoint(run)
     for folder in (run / FOLDER, run / PREVIOUS):
-        try:
-            tensors = load_file(str(folder / TENSORS))
-            values = json.loads((folder / VALUES).read_text())
-        except (OSError, SafetensorError, ValueError):
+        if not folder.exists():
             continue
-        return tensors, values
-    raise DualError(f"the checkpoints in {run} are damaged; start again without --resume")
+        try:
+            values = read_json(folder / VALUES)
+            if not isinstance(values, dict):
+                raise DualError(f"{folder / VALUES} holds no fields with names")
+            tensors = load_file(str(folder / TENSORS))
+        except (OSError, SafetensorError, ValueError, DualError) as error:
+            tell_of_damage(folder, error)
+            continue
+        yield folder, tensors, values
+
+
+def check_values(values: Dict[str, Any], folder: Path) -> None:
+    """See that the values of a training's checkpoint are of their types.
+
+    Raises
+    ------
+    DualError
+        Naming the file and the field.
+    """
+    checked(CheckpointValues, values, str(folder / VALUES))
+
+
+def tell_of_damage(folder: Path, error: Exception) -> None:
+    """Warn that the checkpoint in `folder` is not used, and why."""
+    reason = " ".join(str(error).split())[:300]
+    before = f"; trying the one before, {PREVIOUS}" if folder.name == FOLDER else ""
+    logger.warning("the checkpoint %s cannot be used (%s)%s", folder, reason, before)
+
+
+def no_checkpoint_left(run: Path) -> DualError:
+    """The error where neither checkpoint of a training directory can be used."""
+    return DualError(f"the checkpoints in {run} are damaged; start again without --resume")
 
 
 def require_checkpoint(run: Path) -> None:
