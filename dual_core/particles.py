@@ -27,6 +27,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_name
 
 PathLike = Union[str, Path]
 Columns = Mapping[str, Sequence[object]]
@@ -122,7 +123,7 @@ class ParticleList:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = temporary_name(path)
     try:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)

@@ -16,14 +16,15 @@ from typing import Any, Callable, Iterator, TextIO, Union
 
 from dual_core import __version__
 from dual_core.errors import DualError
-from dual_core.safety.shown import printable
+from dual_core.safety.leftovers import remove_leftovers, temporary_name
+from dual_core.safety.shown import printable, safe_lines
 
 logger = logging.getLogger(__name__)
 
 # Options of the program and not of the work: neither dumped nor read from a file.
 PROGRAM_OPTIONS = ("command", "config", "debug", "verbose", "quiet", "help", "version")
 # Options of one call: whoever repeats the work from its dumped options does not want them.
-CALL_OPTIONS = ("resume", "time_limit")
+CALL_OPTIONS = ("resume", "overwrite", "time_limit")
 LOG_INTERVAL_S = 30.0
 
 
@@ -111,6 +112,8 @@ def _number(text: str, kind: Callable[[str], Any], valid: Callable[[Any], bool],
 def output_folder(path: Union[str, Path]) -> Iterator[Path]:
     """Make a folder for results if need be; after an error take it away if it is still empty.
 
+    Temporary files that killed runs left in it are removed.
+
     Raises
     ------
     DualError
@@ -131,6 +134,7 @@ def output_folder(path: Union[str, Path]) -> Iterator[Path]:
             f"{folder}: no permission to write in it; choose another --output or change its "
             "access rights"
         )
+    remove_leftovers(folder)
     try:
         yield folder
     except BaseException:
@@ -170,7 +174,7 @@ def dump_options(args: argparse.Namespace, path: Union[str, Path]) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
     """Open a temporary file that takes the place of ``path`` once it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             yield file
@@ -193,7 +197,7 @@ def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = safe_lines(super().format(record))
         if record.levelno >= logging.WARNING:
             return f"{record.levelname.lower()}: {text}"
         return text
@@ -243,6 +247,6 @@ def _line_reporter(label: str, unit: str) -> Callable[[int, int], None]:
 
 
 def one_line(text: object) -> str:
-    """Any message on one line."""
-    return " ".join(str(text).split())
+    """Any message on one line, without what acts on a terminal."""
+    return safe_lines(" ".join(str(text).split()))
 

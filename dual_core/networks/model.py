@@ -4,7 +4,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import secrets
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple, Union
 
@@ -18,6 +17,7 @@ from dual_core.networks.card import CARD_KEY, MEND, ModelCard, read_card
 from dual_core.networks.discriminators import Discriminator
 from dual_core.networks.generators import NetworkConfig, NoiseDecoder, NoiseEncoder, UNet
 from dual_core.safety.checks import checked
+from dual_core.safety.leftovers import temporary_name
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -152,7 +152,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     DualError
         When the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = temporary_name(path)
     try:
         with open(temporary, "wb") as stream:
             stream.write(content)

@@ -12,10 +12,10 @@ from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard, read_card
 from dual_core.safety.checks import is_plain
 from dual_core.safety.documents import read_yaml
+from dual_core.training.checkpoint import MODEL
 from dual_core.training.loop import CONFIG
 from dual_core.training.monitor import HISTORY, read_history
 from dual_core.training.previews import FOLDER as PREVIEWS
-from dual_core.training.session import MODEL
 
 logger = logging.getLogger(__name__)
 

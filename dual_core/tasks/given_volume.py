@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import secrets
 from pathlib import Path
 from typing import Iterator, Tuple
 
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_name
 from dual_core.volumes.contrast import detect_contrast
 from dual_core.volumes.reading import ReadableVolume, Volume
 from dual_core.volumes.resampling import ResampledVolume, same_voxel_size
@@ -59,7 +58,7 @@ def on_the_grid_of(volume: Volume, voxel_size_A: float) -> ReadableVolume:
 @contextlib.contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
     """A name for a temporary volume beside `path`, which is removed in the end."""
-    temporary = path.with_name(f".{os.getpid()}.{secrets.token_hex(4)}.part.mrc")
+    temporary = temporary_name(path, ".mrc")
     try:
         yield temporary
     finally:

@@ -25,15 +25,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import shutil
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_folder
 from dual_core.tasks.denoise import DenoiseOptions, DenoiseReport, denoise_tomogram
 from dual_core.tasks.wedge.gain import GainCurve, fit_gain
 from dual_core.tasks.wedge.merge import SOFT_EDGE_DEG, merge_slabs, wedge_weight
@@ -243,8 +241,5 @@ def _check_gain(gain: GainCurve, name: str) -> None:
 def _folder_beside(path: Path) -> Iterator[Path]:
     if not path.parent.is_dir():
         raise DualError(f"{path}: the folder {path.parent} does not exist; create it first")
-    folder = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", suffix=".part", dir=path.parent))
-    try:
+    with temporary_folder(path) as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,7 @@ written into a new folder that is renamed; the previous checkpoint is kept as
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -28,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "checkpoint"
 PREVIOUS = "checkpoint.previous"
+NEW = "checkpoint.new"  # while it is written; a killed run may leave it
 TENSORS = "state.safetensors"
 VALUES = "state.json"
+MODEL = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def save_checkpoint(run: Path, tensors: Dict[str, Tensor], values: Dict[str, Any
     DualError
         When the disk is full or the folder cannot be written; the checkpoint before stays.
     """
-    new = run / f"{FOLDER}.new"
+    new = run / NEW
     current, previous = run / FOLDER, run / PREVIOUS
     try:
         shutil.rmtree(new, ignore_errors=True)
@@ -161,6 +164,31 @@ def require_checkpoint(run: Path) -> None:
     """
     if not any((run / folder / VALUES).exists() for folder in (FOLDER, PREVIOUS)):
         raise DualError(f"{run} holds no checkpoint to resume; start without --resume")
+
+
+def holds_training(run: Path) -> bool:
+    """Whether a folder has a model or a checkpoint, whole or not, that a new run would replace."""
+    return any((run / name).exists() for name in (MODEL, FOLDER, PREVIOUS))
+
+
+def remove_training(run: Path) -> None:
+    """Remove the model and the checkpoints of a folder, so that nothing goes on from them.
+
+    Raises
+    ------
+    DualError
+        If something cannot be removed.
+    """
+    try:
+        for name in (FOLDER, PREVIOUS):
+            if (run / name).exists():
+                shutil.rmtree(run / name)
+        with contextlib.suppress(FileNotFoundError):
+            (run / MODEL).unlink()
+    except OSError as error:
+        raise DualError(
+            f"the training in {run} cannot be removed ({error.strerror}); choose another --output"
+        ) from error
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> Dict[str, Tensor]:

@@ -15,6 +15,7 @@ from dual_core.networks.card import ModelCard
 from dual_core.networks.model import DualModel, plain_config
 from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.training.checkpoint import (
+    MODEL,
     check_values,
     no_checkpoint_left,
     readable_checkpoints,
@@ -30,7 +31,6 @@ from dual_core.volumes.patches import generator_state, restored_generator
 
 logger = logging.getLogger(__name__)
 
-MODEL = "model.safetensors"
 SNAPSHOTS = "snapshots"
 # Of the weights of two processes, in their root mean square. Like machines have equal ones.
 ALIKE = 1e-2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Iterator, Optional, Tuple, Type, Union
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_name
 from dual_core.volumes.header import HEADER_BYTES, build_header, mode_of
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.running_statistics import RunningStatistics
@@ -68,7 +68,7 @@ class VolumeWriter:
         if min(self.shape) < 1:
             raise ValueError(f"empty shape {shape}")
         self._voxels_missing = self.shape[0] * self.shape[1] * self.shape[2]
-        self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._temporary = temporary_name(self.path)
         self._descriptor = -1
 
     def __enter__(self) -> VolumeWriter:

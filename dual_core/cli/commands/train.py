@@ -26,6 +26,7 @@ from dual_core.cli.common import (
     positive_int,
 )
 from dual_core.errors import DualError
+from dual_core.safety.locks import folder_lock
 
 if TYPE_CHECKING:
     from dual_core.training.parallel.ranks import Ranks
@@ -63,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     files.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint in the output folder"
+    )
+    files.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="start anew in an output folder that holds a training, and remove that one",
     )
     training = parser.add_argument_group("training")
     training.add_argument(
@@ -190,13 +196,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     folder = Path(args.output)
-    if not args.resume and (folder / "model.safetensors").exists():
-        raise DualError(
-            f"{folder} holds a trained model; give --resume to go on, or another --output"
-        )
+    from dual_core.training.checkpoint import holds_training
     from dual_core.training.config import preset_config
     from dual_core.training.loop import RunOptions, train
 
+    if args.resume and args.overwrite:
+        raise DualError("--resume and --overwrite exclude each other; give one of them")
     config = preset_config(args.preset, args.method, **_changes(args))
     options = RunOptions(
         device=args.device,
@@ -209,8 +214,15 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     noisy = [Path(path) for path in args.noisy]
     clean = [Path(path) for path in args.clean]
     # Of several processes the first writes and tells.
-    with output_folder(folder) if ranks.first else contextlib.nullcontext():
+    with contextlib.ExitStack() as held:
         if ranks.first:
+            held.enter_context(output_folder(folder))
+            held.enter_context(folder_lock(folder, "a training"))
+            if holds_training(folder) and not (args.resume or args.overwrite):
+                raise DualError(
+                    f"{folder} holds a training or a trained model; give --resume to go on, "
+                    "--overwrite to start anew without it, or another --output"
+                )
             dump_options(args, folder / "train.yaml")
         bar = Progress(config.iterations, args.quiet or not ranks.first)
         try:

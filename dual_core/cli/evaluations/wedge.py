@@ -7,7 +7,6 @@ import contextlib
 import csv
 import json
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
@@ -22,6 +21,7 @@ from dual_core.cli.common import (
 from dual_core.cli.evaluations.against_truth import contrast_of, load_alike
 from dual_core.cli.evaluations.table import Row, format_table
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,7 +166,7 @@ def _double(args: argparse.Namespace) -> Result:
         other = DualModel.load(args.measured_from)
         measured_from = (other.card, make_runner(other, args.device))
 
-    with tempfile.TemporaryDirectory(prefix="dual-evaluate-") as folder:
+    with temporary_folder() as folder:
 
         def compensate(volume: np.ndarray) -> np.ndarray:
             before, after = Path(folder, "before.mrc"), Path(folder, "after.mrc")

@@ -13,6 +13,7 @@ import numpy as np
 from dual_core.errors import DualError
 from dual_core.evaluation.realism.examine import Portrait
 from dual_core.figures import COLOURS
+from dual_core.safety.leftovers import temporary_name
 
 
 def portraits_figure(
@@ -56,7 +57,7 @@ def portraits_figure(
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
     radial.legend(fontsize=8, frameon=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         figure.savefig(temporary, format="png")
         os.replace(temporary, path)
