@@ -181,14 +181,16 @@ def compensate_tomogram(
         if amplitude != "shells":
             gain = None
         target = output if volume is original else folder / "merged.part"
-        origin = original.facts.origin_A
-        with VolumeWriter(target, volume.shape, original.voxel_size_A, origin) as writer:
+        origin, first = original.facts.origin_A, original.facts.start
+        with VolumeWriter(
+            target, volume.shape, original.voxel_size_A, origin, start=first
+        ) as writer:
             for start, block in merge_slabs(
                 measured, fill, tilt_range, options.soft_edge_deg, factor, gain
             ):
                 writer.write(start, block)
         if target != output:
-            write_turned(open_volume(target), output, origin)
+            write_turned(open_volume(target), output, origin, first)
     return CompensateReport(
         contrast=found.contrast,
         tilt_range=tilt_range,
@@ -202,11 +204,14 @@ def compensate_tomogram(
 
 
 def write_turned(
-    volume: Volume, path: Path, origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0)
+    volume: Volume,
+    path: Path,
+    origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0),
+    first: Tuple[int, int, int] = (0, 0, 0),
 ) -> None:
     """Write a volume with y and x exchanged, slab by slab."""
     turned = ExchangedVolume(volume, (1, 2))
-    with VolumeWriter(path, turned.shape, volume.voxel_size_A, origin_A) as writer:
+    with VolumeWriter(path, turned.shape, volume.voxel_size_A, origin_A, start=first) as writer:
         for start, size in iterate_slabs(turned.shape):
             writer.write(start, turned.read(start, size))
 

@@ -108,7 +108,10 @@ def write_blend(
         Factor and shift of two affine maps: ``full``, from d to the tomogram's intensities, and
         ``final``, from there to the units of the output.
     """
-    with VolumeWriter(output, volume.shape, volume.voxel_size_A, volume.facts.origin_A) as writer:
+    facts = volume.facts
+    with VolumeWriter(
+        output, volume.shape, volume.voxel_size_A, facts.origin_A, start=facts.start
+    ) as writer:
         for start, size in iterate_slabs(volume.shape):
             block = denoised.read(start, size).astype(np.float64)
             block *= to_input[0]

@@ -44,6 +44,8 @@ class VolumeWriter:
         ``(x, y, z)`` as in the MRC header.
     dtype : numpy type
         float32 (default), float16, int8, int16 or uint16. Values are rounded for integers.
+    start : tuple of int
+        ``(x, y, z)``: place of the first voxel in the cell, as in the MRC header.
 
     Raises
     ------
@@ -58,11 +60,13 @@ class VolumeWriter:
         voxel_size_A: float,
         origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0),
         dtype: Union[str, type, np.dtype] = np.float32,
+        start: Triple = (0, 0, 0),
     ) -> None:
         self.path = Path(path)
         self.shape: Triple = (int(shape[0]), int(shape[1]), int(shape[2]))
         self.voxel_size_A = float(voxel_size_A)
         self.origin_A = origin_A
+        self.start = start
         self.dtype = np.dtype(dtype)
         mode_of(self.dtype)
         if min(self.shape) < 1:
@@ -169,7 +173,9 @@ class VolumeWriter:
             yield np.frombuffer(raw, self.dtype)
 
     def _write_header(self, statistics: Optional[Tuple[float, float, float, float]]) -> None:
-        header = build_header(self.shape, self.dtype, self.voxel_size_A, self.origin_A, statistics)
+        header = build_header(
+            self.shape, self.dtype, self.voxel_size_A, self.origin_A, statistics, self.start
+        )
         self._write_bytes(np.frombuffer(header, np.uint8), 0)
 
     def _write_bytes(self, piece: np.ndarray, offset: int) -> None:
@@ -206,10 +212,12 @@ def write_volume(
     voxel_size_A: float,
     origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0),
     dtype: Union[str, type, np.dtype] = np.float32,
+    start: Triple = (0, 0, 0),
 ) -> None:
     """Write a whole array ``(z, y, x)`` as an MRC volume; arguments as in `VolumeWriter`."""
     depth, rows, columns = array.shape
-    with VolumeWriter(path, (depth, rows, columns), voxel_size_A, origin_A, dtype) as writer:
+    shape = (depth, rows, columns)
+    with VolumeWriter(path, shape, voxel_size_A, origin_A, dtype, start) as writer:
         writer.write((0, 0, 0), array)
 
 

@@ -74,7 +74,11 @@ def _volume_facts(path: Path, voxel_size_A: Any) -> Dict[str, Any]:
         "dtype": str(facts.dtype),
         "voxel_size_A": _plain(facts.voxel_size_A) or "missing",
         "origin_xyz_A": _plain(facts.origin_A),
+        "start_xyz_voxel": list(facts.start),
     }
+    sizes = facts.header_voxel_size_A
+    if voxel_size_A is None and max(sizes) > 1.01 * min(sizes):
+        result["voxel_size_A"] = f"not one: {' x '.join(f'{size:g}' for size in sizes)} (x, y, z)"
     statistics = volume_statistics(volume)
     result.update({name: _plain(value) for name, value in asdict(statistics).items()})
     verdict = detect_contrast(volume)

@@ -226,7 +226,10 @@ def run(args: argparse.Namespace) -> int:
                 raise DualError(f"{volume.name}: {error}") from error
             for suffix, tomogram in tomograms.items():
                 path = job.output.with_name(job.output.stem + suffix + job.output.suffix)
-                write_volume(path, tomogram, config.voxel_size_A, volume.facts.origin_A)
+                facts = volume.facts
+                write_volume(
+                    path, tomogram, config.voxel_size_A, facts.origin_A, start=facts.start
+                )
                 logger.info("%s: written", path)
         report(len(jobs), len(jobs))
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from pathlib import Path
 from typing import Optional, Tuple
 
@@ -10,8 +12,11 @@ from scipy import ndimage
 
 from dual_core.errors import DualError
 from dual_core.grand_models.molecules.density import PROTEIN_DENSITY, resolution_sigma_A
+from dual_core.safety.limits import VOXEL_SIZE_A, within
 from dual_core.volumes.reading import ArrayVolume, open_volume
 from dual_core.volumes.resampling import ResampledVolume
+
+logger = logging.getLogger(__name__)
 
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".rec")
 
@@ -92,6 +97,13 @@ def map_density(path: Path, voxel_size_A: float, resolution_A: float,
         said = " x ".join(f"{size:g}" for size in spacing)
         raise DualError(f"{path}: its header has no usable voxel size (x, y, z: {said} A); give "
                         "voxel_size_A for it in a YAML list of molecules, or mend the header")
+    if map_voxel_size_A is None:
+        if math.isclose(spacing[0], 1.0, abs_tol=1e-5):
+            logger.warning(
+                "%s: the header says 1.0 A, which often means 'never set'; if it is wrong give "
+                "voxel_size_A for it in a YAML list of molecules", path,
+            )
+        within(spacing[0], VOXEL_SIZE_A, f"{path}: the voxel size in the header")
     values = volume.load().astype(np.float64)
     if not np.all(np.isfinite(values)):
         raise DualError(f"{path}: the map has NaN or infinite values; export it again")
