@@ -18,6 +18,7 @@ from scipy.ndimage import uniform_filter1d
 
 from dual_core.errors import DualError
 from dual_core.safety.leftovers import temporary_name
+from dual_core.safety.shown import plain_labels
 from dual_core.volumes.geometry import sine_taper
 
 if TYPE_CHECKING:
@@ -292,6 +293,7 @@ def _save(figure: Figure, path: PathLike, title: Optional[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
+        plain_labels(figure)
         figure.savefig(temporary, format="png")
         os.replace(temporary, path)
     except OSError as error:

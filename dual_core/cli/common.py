@@ -17,6 +17,7 @@ from typing import Any, Callable, Iterator, TextIO, Union
 from dual_core import __version__
 from dual_core.errors import DualError
 from dual_core.safety.leftovers import remove_leftovers, temporary_name
+from dual_core.safety.limits import SEED, VOXEL_SIZE_A, Bounds
 from dual_core.safety.shown import printable, safe_lines
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ PROGRAM_OPTIONS = ("command", "config", "debug", "verbose", "quiet", "help", "ve
 # Options of one call: whoever repeats the work from its dumped options does not want them.
 CALL_OPTIONS = ("resume", "overwrite", "time_limit")
 LOG_INTERVAL_S = 30.0
+MOST = 1_000_000_000  # of what can be counted
+FINITE = Bounds(-1e9, 1e9)
+POSITIVE = Bounds(1e-9, 1e9)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, nested: bool = False) -> None:
@@ -80,17 +84,27 @@ def add_precision_argument(group: argparse._ActionsContainer) -> None:
 
 def positive_int(text: str) -> int:
     """Argument type: an integer of at least 1."""
-    return _number(text, int, lambda v: v >= 1, "a whole number of at least 1")
+    return _number(text, int, lambda v: 1 <= v <= MOST, f"a whole number from 1 to {MOST}")
 
 
 def non_negative_int(text: str) -> int:
     """Argument type: an integer of at least 0."""
-    return _number(text, int, lambda v: v >= 0, "a whole number of at least 0")
+    return _number(text, int, SEED.hold, f"a whole number {SEED}")
 
 
 def positive_float(text: str) -> float:
-    """Argument type: a finite number above 0."""
-    return _number(text, float, lambda v: 0 < v < float("inf"), "a number above 0")
+    """Argument type: a number above 0, of a size that any quantity here can have."""
+    return _number(text, float, POSITIVE.hold, f"a number above 0 ({POSITIVE})")
+
+
+def finite_float(text: str) -> float:
+    """Argument type: a finite number, of a size that any quantity here can have."""
+    return _number(text, float, FINITE.hold, f"a number {FINITE}")
+
+
+def voxel_size(text: str) -> float:
+    """Argument type: a voxel size in angstrom."""
+    return _number(text, float, VOXEL_SIZE_A.hold, f"a voxel size {VOXEL_SIZE_A}")
 
 
 def fraction(text: str) -> float:
@@ -176,7 +190,9 @@ def replacing(path: Path) -> Iterator[TextIO]:
     """Open a temporary file that takes the place of ``path`` once it is complete."""
     temporary = temporary_name(path)
     try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
+        with open(
+            temporary, "w", encoding="utf-8", errors="backslashreplace", newline=""
+        ) as file:
             yield file
         os.replace(temporary, path)
     finally:
@@ -193,6 +209,9 @@ def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("dual_core").setLevel(level)
+    # Warnings of the libraries (an overflow, a sign that a font lacks) are not for users.
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.DEBUG if verbose else logging.ERROR)
 
 
 class _Formatter(logging.Formatter):

@@ -45,6 +45,7 @@ ITERATIONS = Bounds(0, 1_000_000_000)
 SEED = Bounds(0, 2**63 - 1)
 # Voxels of one array that is made in memory: 16 GiB as float32.
 MOST_VOXELS = 2**32
+MOST_MOLECULE = 2**27  # of a molecule's, which is kept in double precision with copies
 
 
 def within(value: float, bounds: Bounds, what: str, advice: Optional[str] = None) -> float:

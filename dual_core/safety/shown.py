@@ -59,6 +59,22 @@ def safe_lines(text: str) -> str:
     return "".join(kept)
 
 
+def plain_labels(figure: Any) -> None:
+    """Draw titles, labels and legends of a matplotlib figure as they are written.
+
+    Otherwise dollar signs in a file's name begin a formula, which may be none.
+    """
+    texts = [*figure.texts, getattr(figure, "_suptitle", None)]
+    for axes in figure.axes:
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        legend = axes.get_legend()
+        texts += [] if legend is None else legend.get_texts()
+    for text in texts:
+        if text is not None:
+            text.set_parse_math(False)
+            text.set_text(safe_lines(text.get_text()))
+
+
 def _visible(character: str) -> str:
     if unicodedata.category(character) not in _UNSEEN:
         return character

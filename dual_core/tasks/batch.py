@@ -189,11 +189,11 @@ def _message(error: Exception, source: Path) -> str:
 
 def _fingerprint(path: Path) -> Dict[str, Any]:
     facts = path.stat()
-    return {"path": str(path.resolve()), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+    return {"path": os.path.realpath(path), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
 
 
 def _is_same_file(one: Path, other: Path) -> bool:
     try:
         return os.path.samefile(one, other)
     except OSError:
-        return one.resolve() == other.resolve()
+        return os.path.realpath(one) == os.path.realpath(other)

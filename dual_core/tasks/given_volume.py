@@ -10,7 +10,7 @@ from typing import Iterator, Tuple
 from dual_core.errors import DualError
 from dual_core.safety.leftovers import temporary_name
 from dual_core.volumes.contrast import detect_contrast
-from dual_core.volumes.reading import ReadableVolume, Volume
+from dual_core.volumes.reading import ReadableVolume, Volume, warn_of_orientation
 from dual_core.volumes.resampling import ResampledVolume, same_voxel_size
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,11 @@ FOREIGN_VOXEL_SIZE = 0.2
 
 
 def contrast_of(volume: Volume, wanted: str) -> str:
-    """``dark`` or ``bright``: as given or, for ``auto``, as detected; said in the log."""
+    """``dark`` or ``bright``: as given or, for ``auto``, as detected; said in the log.
+
+    As every task asks this of a tomogram first, it also warns of one that lies wrongly.
+    """
+    warn_of_orientation(volume)
     if wanted != "auto":
         logger.info("%s: density is %s (as given)", volume.name, wanted)
         return wanted

@@ -20,7 +20,7 @@ from typing import Optional, Tuple, Union
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.safety.limits import VOXEL_SIZE_A
+from dual_core.safety.limits import GREY, VOXEL_SIZE_A
 from dual_core.safety.open_files import ReadFile, open_regular
 from dual_core.volumes.byte_volumes import with_sign
 from dual_core.volumes.header import HEADER_BYTES, MrcHeader, parse_header
@@ -46,6 +46,7 @@ __all__ = [
     "iterate_slabs",
     "open_volume",
     "volume_statistics",
+    "warn_of_orientation",
     "warn_of_unset_voxel_size",
     "write_volume",
 ]
@@ -240,11 +241,28 @@ def volume_statistics(volume: ReadableVolume) -> VolumeStatistics:
                 "replace them"
             )
     result = statistics.result
+    if not (GREY.hold(result.minimum) and GREY.hold(result.maximum)):
+        raise DualError(
+            f"{volume.name}: values from {result.minimum:.3g} to {result.maximum:.3g} are beyond "
+            "what can be computed with; reconstruct it again or scale it"
+        )
     if result.minimum == result.maximum:
         raise DualError(
             f"{volume.name}: every voxel is {result.minimum:g}; there is nothing in this volume"
         )
     return result
+
+
+def warn_of_orientation(volume: ReadableVolume) -> None:
+    """Log a warning where the thinnest axis is not z, as in a tomogram that was not turned."""
+    depth, rows, columns = volume.shape
+    thinnest = min(rows, columns)
+    if 2 * thinnest <= depth:
+        logger.warning(
+            "%s: %d x %d x %d voxels (x, y, z) are thinnest along %s, and the beam is taken to be "
+            "along z; if it is not, turn the volume first, for example with IMOD's trimvol -rx",
+            volume.name, columns, rows, depth, "y" if rows == thinnest else "x",
+        )
 
 
 def warn_of_unset_voxel_size(in_header: float, name: str) -> None:

@@ -18,7 +18,12 @@ from dual_core.errors import DualError
 from dual_core.safety import open_files
 from dual_core.volumes.byte_volumes import as_mask
 from dual_core.volumes.header import HEADER_BYTES
-from dual_core.volumes.reading import VolumeWriter, open_volume, write_volume
+from dual_core.volumes.reading import (
+    VolumeWriter,
+    open_volume,
+    warn_of_orientation,
+    write_volume,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -193,3 +198,12 @@ def test_project_does_80_files_with_64_descriptors(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "o").glob("*.mrc"))) == 80
+
+
+@pytest.mark.parametrize(("shape", "told"), [((64, 20, 64), "y"), ((64, 64, 20), "x"),
+                                             ((20, 64, 64), ""), ((48, 32, 64), "")])
+def test_a_tomogram_that_lies_wrongly_is_told(tmp_path, caplog, shape, told):
+    volume = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    write_volume(tmp_path / "t.mrc", volume, 10.0)
+    warn_of_orientation(open_volume(tmp_path / "t.mrc"))
+    assert (f"thinnest along {told}," in caplog.text) == bool(told)

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict
 
-from dual_core.cli.common import positive_float
+from dual_core.cli.common import (
+    voxel_size,
+)
 
 EXAMPLE = """
 dual info run/model.safetensors
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--voxel-size",
         dest="voxel_size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size in angstrom, instead of that in the header of a volume",
     )

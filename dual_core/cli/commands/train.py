@@ -20,10 +20,12 @@ from dual_core.cli.common import (
     add_device_argument,
     add_precision_argument,
     dump_options,
+    finite_float,
     non_negative_int,
     output_folder,
     positive_float,
     positive_int,
+    voxel_size,
 )
 from dual_core.errors import DualError
 from dual_core.safety.locks import folder_lock
@@ -157,26 +159,26 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         )
     data.add_argument(
         "--voxel-size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size in angstrom to train on (default: that of the grand models)",
     )
     data.add_argument(
         "--noisy-voxel-size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size of the tomograms, instead of that in their headers",
     )
     data.add_argument(
         "--clean-voxel-size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size of the grand models, instead of that in their headers",
     )
     data.add_argument(
         "--tilt-range",
         nargs=2,
-        type=float,
+        type=finite_float,
         metavar=("MIN", "MAX"),
         help="of the tomograms in degrees; give it where it is not symmetric, so that patches "
         "are only flipped in ways that keep the missing wedge; --task missing-wedge needs it",

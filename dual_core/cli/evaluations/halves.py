@@ -13,9 +13,9 @@ from dual_core.cli.batch_options import add_machine_arguments
 from dual_core.cli.common import (
     dump_options,
     output_folder,
-    positive_float,
     positive_int,
     replacing,
+    voxel_size,
 )
 from dual_core.cli.evaluations.against_truth import load_alike
 from dual_core.cli.evaluations.table import Row, format_table
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="density of the halves, for the model; auto finds out",
     )
     parser.add_argument(
-        "--voxel-size", type=positive_float, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
     )
     parser.add_argument(
         "--largest-side",

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 from dual_core.cli.common import (
     add_device_argument,
     dump_options,
+    finite_float,
     non_negative_int,
     output_folder,
-    positive_float,
     replacing,
+    voxel_size,
 )
 from dual_core.cli.evaluations.against_truth import contrast_of, load_alike
 from dual_core.cli.evaluations.table import Row, format_table
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tilt-range",
         nargs=2,
-        type=float,
+        type=finite_float,
         required=True,
         metavar=("MIN", "MAX"),
         help="smallest and largest tilt angle in degrees",
@@ -88,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="density of the tomograms; auto finds out",
     )
     parser.add_argument(
-        "--voxel-size", type=positive_float, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
     )
     parser.add_argument(
         "--seed", type=non_negative_int, default=0, metavar="N", help="of the noise reference"

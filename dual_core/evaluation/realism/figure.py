@@ -14,6 +14,7 @@ from dual_core.errors import DualError
 from dual_core.evaluation.realism.examine import Portrait
 from dual_core.figures import COLOURS
 from dual_core.safety.leftovers import temporary_name
+from dual_core.safety.shown import plain_labels
 
 
 def portraits_figure(
@@ -59,6 +60,7 @@ def portraits_figure(
     radial.legend(fontsize=8, frameon=False)
     temporary = temporary_name(path)
     try:
+        plain_labels(figure)
         figure.savefig(temporary, format="png")
         os.replace(temporary, path)
     except OSError as error:

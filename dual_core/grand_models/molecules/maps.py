@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from dual_core.errors import DualError
 from dual_core.grand_models.molecules.density import PROTEIN_DENSITY, resolution_sigma_A
-from dual_core.safety.limits import VOXEL_SIZE_A, within
+from dual_core.safety.limits import MOST_MOLECULE, VOXEL_SIZE_A, check_voxels, within
 from dual_core.volumes.reading import ArrayVolume, open_volume
 from dual_core.volumes.resampling import ResampledVolume
 
@@ -132,7 +132,13 @@ def _resampled(values: np.ndarray, map_voxel_size_A: float, voxel_size_A: float,
     sigma_there = resolution_sigma_A(2.0 * map_voxel_size_A)
     sigma_A = np.sqrt(max(0.0, sigma_wanted ** 2 - sigma_there ** 2))
     # Room for the blur and for the kernel of the resampling.
-    pad = int(np.ceil(4.0 * sigma_A / map_voxel_size_A)) + 4
+    room = 4.0 * sigma_A / map_voxel_size_A + 4
+    for spacing in (map_voxel_size_A, voxel_size_A):
+        sides = [(side + 2 * room) * map_voxel_size_A / spacing for side in values.shape]
+        check_voxels(sides, f"a molecule's map at voxels of {spacing:g} A",
+                     "check the map's voxel size, or give a --voxel-size nearer to it",
+                     most=MOST_MOLECULE)
+    pad = int(np.ceil(room))
     values = np.pad(values, pad)
     values = ndimage.gaussian_filter(values, sigma_A / map_voxel_size_A, mode="constant")
     volume = ArrayVolume(values, map_voxel_size_A)

@@ -96,7 +96,7 @@ def update_table(folder: PathLike, rows: Iterable[Mapping[str, object]]) -> None
     writer.writeheader()
     for _, row in sorted(table.items()):
         writer.writerow({column: row[column] for column in COLUMNS})
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def _read(path: Path) -> List[Dict[str, str]]:
