@@ -17,6 +17,8 @@ import scipy.fft
 from scipy.ndimage import uniform_filter1d
 
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_name
+from dual_core.safety.shown import plain_labels
 from dual_core.volumes.geometry import sine_taper
 
 if TYPE_CHECKING:
@@ -289,8 +291,9 @@ def _save(figure: Figure, path: PathLike, title: Optional[str]) -> Path:
         figure.suptitle(title, fontsize=13)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
+        plain_labels(figure)
         figure.savefig(temporary, format="png")
         os.replace(temporary, path)
     except OSError as error:

@@ -10,8 +10,8 @@ from dual_core.cli.common import (
     add_device_argument,
     add_precision_argument,
     non_negative_int,
-    positive_float,
     positive_int,
+    voxel_size,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_tomogram_arguments(parser: argparse.ArgumentParser) -> argparse._Argumen
     tomogram.add_argument(
         "--voxel-size",
         dest="voxel_size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size in angstrom, instead of that in the headers",
     )

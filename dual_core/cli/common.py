@@ -16,14 +16,20 @@ from typing import Any, Callable, Iterator, TextIO, Union
 
 from dual_core import __version__
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import remove_leftovers, temporary_name
+from dual_core.safety.limits import SEED, VOXEL_SIZE_A, Bounds
+from dual_core.safety.shown import printable, safe_lines
 
 logger = logging.getLogger(__name__)
 
 # Options of the program and not of the work: neither dumped nor read from a file.
 PROGRAM_OPTIONS = ("command", "config", "debug", "verbose", "quiet", "help", "version")
 # Options of one call: whoever repeats the work from its dumped options does not want them.
-CALL_OPTIONS = ("resume", "time_limit")
+CALL_OPTIONS = ("resume", "overwrite", "time_limit")
 LOG_INTERVAL_S = 30.0
+MOST = 1_000_000_000  # of what can be counted
+FINITE = Bounds(-1e9, 1e9)
+POSITIVE = Bounds(1e-9, 1e9)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, nested: bool = False) -> None:
@@ -78,17 +84,27 @@ def add_precision_argument(group: argparse._ActionsContainer) -> None:
 
 def positive_int(text: str) -> int:
     """Argument type: an integer of at least 1."""
-    return _number(text, int, lambda v: v >= 1, "a whole number of at least 1")
+    return _number(text, int, lambda v: 1 <= v <= MOST, f"a whole number from 1 to {MOST}")
 
 
 def non_negative_int(text: str) -> int:
     """Argument type: an integer of at least 0."""
-    return _number(text, int, lambda v: v >= 0, "a whole number of at least 0")
+    return _number(text, int, SEED.hold, f"a whole number {SEED}")
 
 
 def positive_float(text: str) -> float:
-    """Argument type: a finite number above 0."""
-    return _number(text, float, lambda v: 0 < v < float("inf"), "a number above 0")
+    """Argument type: a number above 0, of a size that any quantity here can have."""
+    return _number(text, float, POSITIVE.hold, f"a number above 0 ({POSITIVE})")
+
+
+def finite_float(text: str) -> float:
+    """Argument type: a finite number, of a size that any quantity here can have."""
+    return _number(text, float, FINITE.hold, f"a number {FINITE}")
+
+
+def voxel_size(text: str) -> float:
+    """Argument type: a voxel size in angstrom."""
+    return _number(text, float, VOXEL_SIZE_A.hold, f"a voxel size {VOXEL_SIZE_A}")
 
 
 def fraction(text: str) -> float:
@@ -99,16 +115,18 @@ def fraction(text: str) -> float:
 def _number(text: str, kind: Callable[[str], Any], valid: Callable[[Any], bool], what: str) -> Any:
     try:
         value = kind(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         value = None
     if value is None or not valid(value):
-        raise argparse.ArgumentTypeError(f"'{text}' is not {what}")
+        raise argparse.ArgumentTypeError(f"'{printable(text, 80)}' is not {what}")
     return value
 
 
 @contextlib.contextmanager
 def output_folder(path: Union[str, Path]) -> Iterator[Path]:
     """Make a folder for results if need be; after an error take it away if it is still empty.
+
+    Temporary files that killed runs left in it are removed.
 
     Raises
     ------
@@ -130,6 +148,7 @@ def output_folder(path: Union[str, Path]) -> Iterator[Path]:
             f"{folder}: no permission to write in it; choose another --output or change its "
             "access rights"
         )
+    remove_leftovers(folder)
     try:
         yield folder
     except BaseException:
@@ -169,9 +188,11 @@ def dump_options(args: argparse.Namespace, path: Union[str, Path]) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
     """Open a temporary file that takes the place of ``path`` once it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
+        with open(
+            temporary, "w", encoding="utf-8", errors="backslashreplace", newline=""
+        ) as file:
             yield file
         os.replace(temporary, path)
     finally:
@@ -188,11 +209,14 @@ def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("dual_core").setLevel(level)
+    # Warnings of the libraries (an overflow, a sign that a font lacks) are not for users.
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.DEBUG if verbose else logging.ERROR)
 
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = safe_lines(super().format(record))
         if record.levelno >= logging.WARNING:
             return f"{record.levelname.lower()}: {text}"
         return text
@@ -242,6 +266,6 @@ def _line_reporter(label: str, unit: str) -> Callable[[int, int], None]:
 
 
 def one_line(text: object) -> str:
-    """Any message on one line."""
-    return " ".join(str(text).split())
+    """Any message on one line, without what acts on a terminal."""
+    return safe_lines(" ".join(str(text).split()))
 

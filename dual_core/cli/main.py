@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
-import os
 import signal
 import sys
 from types import FrameType, ModuleType
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from dual_core import __version__
 from dual_core.cli.common import add_common_arguments, one_line, set_up_logging
@@ -19,6 +19,7 @@ from dual_core.cli.parsing import (
     read_config,
     refuse_unknown_options,
 )
+from dual_core.cli.streams import lasting_streams
 from dual_core.errors import DualError
 
 # name -> (module, one line for the help), in the order of a first run. A module is imported only
@@ -45,15 +46,24 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
 
 EPILOG = "'dual COMMAND --help' shows the options of a command and an example."
 _PROGRAM_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--debug")
-_TERMINATED = 128 + signal.SIGTERM
+# A terminal that is closed, or a connection that is lost, sends SIGHUP.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a command and return its exit status.
 
-    0 is success, 2 a mistake that the user can mend (one line on stderr says how), 130 and 143
-    the signals SIGINT and SIGTERM; others are the command's own or an error of the program (1).
+    0 is success, 2 a mistake that the user can mend (one line on stderr says how), 129, 130 and
+    143 the signals SIGHUP, SIGINT and SIGTERM; others are the command's own or an error of the
+    program (1). 1 is also the status where nobody read the results to their end.
     """
+    with lasting_streams() as output:
+        status = _guarded(arguments)
+        output.flush()
+        return 1 if output.broken and status == 0 else status
+
+
+def _guarded(arguments: Optional[Sequence[str]]) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in argv
     previous = _on_termination()
@@ -68,10 +78,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             raise
         print("dual: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader of the output has gone; keep the interpreter from complaining at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except MemoryError:
         if debug:
             raise
@@ -93,8 +99,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         _fail(f"unexpected {kind}: {one_line(error)}; run again with --debug and report it")
         return 1
     finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _run(argv: List[str]) -> int:
@@ -181,16 +187,23 @@ def _config_path(argv: List[str]) -> Optional[str]:
     return finder.parse_known_args(argv)[0].config
 
 
-def _on_termination():  # type: ignore[no-untyped-def]
-    """Make SIGTERM unwind the stack, so that temporary files go; the handler before, if any."""
+def _on_termination() -> Dict[int, Any]:
+    """Make SIGTERM and SIGHUP unwind the stack, so that temporary files go; the handlers before.
+
+    A signal that is ignored stays so: that is what nohup asks for.
+    """
 
     def stop(number: int, frame: Optional[FrameType]) -> None:
-        raise SystemExit(_TERMINATED)
+        for other in previous:  # a second one would end the clean-up
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
 
-    try:
-        return signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread
-        return None
+    previous: Dict[int, Any] = {}
+    with contextlib.suppress(ValueError):  # not in the main thread
+        for number in _ENDING:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, stop)
+    return previous
 
 
 def _fail(message: str) -> int:

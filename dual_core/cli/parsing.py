@@ -13,6 +13,9 @@ from typing import Any, Dict, Iterable, Iterator, List, NoReturn, Sequence, Unio
 
 from dual_core.cli.common import PROGRAM_OPTIONS
 from dual_core.errors import DualError
+from dual_core.safety.checks import is_plain
+from dual_core.safety.documents import read_yaml
+from dual_core.safety.shown import printable, shown
 
 # For `nargs` of an option; argparse has no name for it.
 TWO_OR_THREE = "2 or 3"
@@ -94,14 +97,14 @@ def refuse_unknown_options(parser: argparse.ArgumentParser, arguments: Sequence[
             unknown = name.startswith("-") and name[:2] not in known and len(name) > 1
         if unknown and " " not in name and not _NUMBER.match(name):
             raise DualError(
-                f"there is no option '{name}'{did_you_mean(name, known)}; "
+                f"there is no option '{printable(name, 100)}'{did_you_mean(name, known)}; "
                 f"see '{parser.prog} --help'"
             )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` (did you mean '...'?)`` where something of a similar name is known, else nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name[:100], list(known), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
@@ -113,22 +116,21 @@ def read_config(path: Union[str, Path]) -> Dict[str, Any]:
     DualError
         If the file cannot be read or is not a mapping of names to values.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise DualError(f"config {path}: cannot be read ({reason}); check the path") from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where is not None else ""
-        raise DualError(f"config {path}: not valid YAML{line}; mend the file") from error
+    content = read_yaml(path, "config")
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise DualError(f"config {path}: not a mapping; write one 'option: value' a line")
-    return {str(key).replace("-", "_"): value for key, value in content.items()}
+    if not is_plain(list(content.values())):
+        raise DualError(
+            f"config {path}: a value is no plain text, number or list; write dates in quotes"
+        )
+    return {shown_name(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def shown_name(key: Any) -> str:
+    """The name of an option from a file; what is no name is shortened, and then unknown."""
+    return printable(key, 100) if isinstance(key, str) else shown(key)
 
 
 def apply_config(
@@ -153,7 +155,8 @@ def apply_config(
             actions.setdefault(action.dest, []).append(action)
     chosen = {a.dest for a in parser._actions if isinstance(a, argparse._SubParsersAction)}
     for name, value in options.items():
-        if name in chosen and value in words:  # as `dump_options` writes it
+        # As `dump_options` writes it.
+        if name in chosen and isinstance(value, str) and value in words:
             continue
         if name not in actions:
             raise DualError(
@@ -187,7 +190,7 @@ def _actions(
 def _convert(action: argparse.Action, value: Any) -> Any:
     if action.nargs == 0:
         if not isinstance(value, bool):
-            raise ValueError(f"'{value}' is not true or false")
+            raise ValueError(f"{shown(value)} is not true or false")
         return value
     many = action.nargs not in (None, "?") or isinstance(action, argparse._AppendAction)
     if not many:
@@ -201,9 +204,9 @@ def _convert(action: argparse.Action, value: Any) -> Any:
 
 def _convert_one(action: argparse.Action, value: Any) -> Any:
     if isinstance(value, (list, dict, bool)):
-        raise ValueError(f"'{value}' is not a single value")
+        raise ValueError(f"{shown(value)} is not a single value")
     kind = action.type
     result = kind(str(value)) if callable(kind) else str(value)
     if action.choices is not None and result not in action.choices:
-        raise ValueError(f"'{value}' is not one of {', '.join(map(str, action.choices))}")
+        raise ValueError(f"{shown(value)} is not one of {', '.join(map(str, action.choices))}")
     return result

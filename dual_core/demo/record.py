@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Sequence
 
 from dual_core.errors import DualError
 from dual_core.networks.model import write_atomically
+from dual_core.safety.documents import read_json
 
 RECORD = "demo.json"
 SCORES = ("psnr_db", "ssim", "cc", "cc_measured", "cc_wedge")
@@ -60,8 +61,10 @@ class Record:
     def _read(self) -> None:
         again = "give another --output folder"
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
-            settings, self._steps = content["settings"], dict(content["steps"])
+            content = read_json(self._path, undefined=True)
+            settings, self._steps = dict(content["settings"]), dict(content["steps"])
+            if not all(isinstance(facts, dict) for facts in self._steps.values()):
+                raise ValueError("a step is no mapping")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DualError(f"{self._path} is damaged; {again}") from error
         if settings != self._settings:

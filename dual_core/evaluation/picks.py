@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from dual_core.errors import DualError
 
+MOST_PAIRS = 5_000_000  # a few per particle are usual; each takes some tens of bytes
 COUNTINGS = ("one-to-one", "overlap")
 STATISTICS = ("precision", "recall", "f1")
 
@@ -139,7 +140,14 @@ def _neighbours(truth: np.ndarray, picks: np.ndarray, tolerance: float) -> List[
     """For each pick the particles within the tolerance, the nearest first."""
     if len(truth) == 0 or len(picks) == 0:
         return [[] for _ in range(len(picks))]
-    found = cKDTree(truth).query_ball_point(picks, tolerance * (1 + 1e-9))
+    tree, radius = cKDTree(truth), tolerance * (1 + 1e-9)
+    pairs = int(tree.query_ball_point(picks, radius, return_length=True).sum())
+    if pairs > MOST_PAIRS:
+        raise DualError(
+            f"{pairs} pairs of a particle and a pick are within the tolerance of {tolerance:g}; "
+            "give a smaller --tolerance, or check the lists for positions that repeat"
+        )
+    found = tree.query_ball_point(picks, radius)
     distance = [np.linalg.norm(truth[near] - pick, axis=1) for near, pick in zip(found, picks)]
     return [
         [near[at] for at in np.argsort(far, kind="stable")] for near, far in zip(found, distance)

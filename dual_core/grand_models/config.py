@@ -11,6 +11,7 @@ from dual_core.errors import DualError
 from dual_core.grand_models.molecules.density import resolution_sigma_A
 from dual_core.grand_models.molecules.molecule_list import check_names
 from dual_core.grand_models.molecules.sources import MoleculeSpec
+from dual_core.safety.limits import COUNT, LENGTH_A, VOXEL_SIZE_A, Bounds, check_voxels, within
 
 DEFAULT_OCCUPANCY = 0.08
 OTHER_CLASSES = ("membrane", "gold", "microtubule", "actin")
@@ -88,6 +89,7 @@ class PackConfig:
         if self.thickness_nm is not None and not 0.0 < self.thickness_nm <= depth_nm:
             raise DualError(f"a sample of {self.thickness_nm:g} nm does not fit the volume's "
                             f"depth of {depth_nm:g} nm; give less --thickness or a larger --shape")
+        self._check_bounds()
         low, high = self.vesicle_radius_nm
         if not 6.0 <= low <= high:
             raise DualError(f"vesicle radius {low:g} to {high:g} nm: give the smaller one first, "
@@ -95,6 +97,29 @@ class PackConfig:
         if any(spec.membrane_bound for spec in self.molecules) and self.vesicles == 0:
             raise DualError("a molecule is to be bound to a membrane and there is none; "
                             "give --vesicles")
+
+    def _check_bounds(self) -> None:
+        """See that every number makes sense, and that there is something to place."""
+        within(self.voxel_size_A, VOXEL_SIZE_A, "the voxel size")
+        check_voxels(self.shape, "a grand model", "give a smaller --shape")
+        lengths = {"gap": self.gap_A, "diameter of gold": 10 * self.gold_diameter_nm,
+                   "radius of vesicles": 10 * self.vesicle_radius_nm[1],
+                   "resolution": self.resolution_A or 0.0}
+        for name, length in lengths.items():
+            within(length, Bounds(0.0, LENGTH_A.high, "A"), f"the {name}")
+        for name in ("vesicles", "gold", "microtubules", "actin"):
+            within(getattr(self, name), COUNT, f"the number of {name}")
+        for spec in self.molecules:
+            if spec.copies is not None:
+                within(spec.copies, COUNT, f"the number of copies of {spec.name}")
+        if self.number is not None:
+            within(self.number, COUNT, "the number of copies")
+        wanted = [self.number if spec.copies is None else spec.copies for spec in self.molecules]
+        placed = [spec.abundance if copies is None else copies
+                  for spec, copies in zip(self.molecules, wanted)]
+        if not any(placed) and not self.vesicles + self.gold + self.microtubules + self.actin:
+            raise DualError("nothing is to be placed: the copies or the abundance of every "
+                            "molecule is 0; give one of them a number above 0")
 
     @property
     def slab(self) -> Tuple[int, int]:

@@ -9,17 +9,33 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import stat
 import struct
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from dual_core.errors import DualError
+from dual_core.safety.checks import checked, one_of, within_bounds
+from dual_core.safety.documents import parse_json
+from dual_core.safety.limits import GREY, ITERATIONS, SEED, TILT_DEG, VOXEL_SIZE_A, Bounds
+from dual_core.safety.shown import printable, shown
 
 FORMAT_VERSION = 1
 CARD_KEY = "dual_card"
-MAXIMAL_HEADER = 100_000_000  # bytes; the limit that safetensors itself sets
+MAXIMAL_HEADER = 16_000_000  # bytes; that of six networks has 50 thousand
+SMALLEST_DEVIATION = 1e-18  # results are multiples of it
+MEND = "copy the file again, or take the model of another training"
 
 PathLike = Union[str, "os.PathLike[str]"]
+
+
+@dataclass(frozen=True)
+class TrainedVolume:
+    """What a card says of a volume that was trained on; only to check it, a card has mappings."""
+
+    name: str = ""
+    shape: Optional[Tuple[int, int, int]] = None
+    voxel_size_A: Optional[float] = field(default=None, metadata=within_bounds(VOXEL_SIZE_A))
 
 
 @dataclass(frozen=True)
@@ -45,20 +61,24 @@ class ModelCard:
     format_version : of this card.
     """
 
-    voxel_size_A: float
-    contrast: str
+    voxel_size_A: float = field(metadata=within_bounds(VOXEL_SIZE_A))
+    contrast: str = field(metadata=one_of("dark", "bright"))
     network: Dict[str, Any]
-    noisy_contrast: str = "dark"
+    noisy_contrast: str = field(default="dark", metadata=one_of("dark", "bright"))
     task: str = "denoise+simulate"
     method: str = "stable"
-    iterations: int = 0
-    seed: int = 0
-    clean_mean: float = 0.0
-    clean_deviation: float = 1.0
+    iterations: int = field(default=0, metadata=within_bounds(ITERATIONS))
+    seed: int = field(default=0, metadata=within_bounds(SEED))
+    clean_mean: float = field(default=0.0, metadata=within_bounds(GREY))
+    clean_deviation: float = field(
+        default=1.0, metadata=within_bounds(Bounds(SMALLEST_DEVIATION, GREY.high))
+    )
     noisy_domain: List[Dict[str, Any]] = field(default_factory=list)
     clean_domain: List[Dict[str, Any]] = field(default_factory=list)
-    tilt_range_deg: Optional[Tuple[float, float]] = None
-    tilt_axis: str = "y"
+    tilt_range_deg: Optional[Tuple[float, float]] = field(
+        default=None, metadata=within_bounds(TILT_DEG, increasing=True)
+    )
+    tilt_axis: str = field(default="y", metadata=one_of("y", "x"))
     software_version: str = ""
     date: str = ""
     format_version: int = FORMAT_VERSION
@@ -74,26 +94,30 @@ class ModelCard:
         Raises
         ------
         DualError
-            For text that is no card, and for a card of a newer format.
+            For text that is no card, for a card of a newer format, and for a field that is not
+            of its type or makes no sense; the message names it.
         """
+        where = printable(path)
         try:
-            values = json.loads(text)
-            version = int(values["format_version"])
+            values = parse_json(text)
+            version = values["format_version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise DualError(f"{path} has a damaged model card; copy the file again") from error
+            raise DualError(f"{where} has a damaged model card; copy the file again") from error
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise DualError(
+                f"{where} has a damaged model card: the field 'format_version' is "
+                f"{shown(version)}, not a whole number from 1; {MEND}"
+            )
         if version > FORMAT_VERSION:
             raise DualError(
-                f"{path} is of model format {version} and this version of DUAL reads up to "
-                f"{FORMAT_VERSION}; update DUAL"
+                f"{where} is of model format {shown(version)} and this version of DUAL reads up "
+                f"to {FORMAT_VERSION}; update DUAL"
             )
-        known = {entry.name for entry in dataclasses.fields(cls)}
-        given = {name: value for name, value in values.items() if name in known}
-        try:
-            if given.get("tilt_range_deg") is not None:
-                given["tilt_range_deg"] = tuple(given["tilt_range_deg"])
-            return cls(**given)
-        except TypeError as error:
-            raise DualError(f"{path} has a damaged model card; copy the file again") from error
+        damaged = f"{where} has a damaged model card"
+        card = checked(cls, values, damaged, MEND)
+        for volume in (*card.noisy_domain, *card.clean_domain):
+            checked(TrainedVolume, volume, f"{damaged}, a volume", MEND)
+        return card
 
     def summary(self) -> str:
         """One line, such as ``10.00 A/voxel, 600 iterations, bright density``."""
@@ -111,9 +135,14 @@ def read_metadata(path: PathLike) -> Mapping[str, str]:
     DualError
         When the file is missing, cannot be read, or is no safetensors file.
     """
-    wrong = DualError(f"{path} is not a DUAL model; give the model.safetensors of a training run")
+    name = printable(path)
+    wrong = DualError(f"{name} is not a DUAL model; give the model.safetensors of a training run")
     try:
-        size = os.path.getsize(path)
+        facts = os.stat(path)
+        # Asked before opening: to open a pipe would wait for ever.
+        if not stat.S_ISREG(facts.st_mode) and not stat.S_ISDIR(facts.st_mode):
+            raise wrong
+        size = facts.st_size
         with open(path, "rb") as stream:
             prefix = stream.read(8)
             if len(prefix) < 8:
@@ -121,15 +150,15 @@ def read_metadata(path: PathLike) -> Mapping[str, str]:
             (length,) = struct.unpack("<Q", prefix)
             if length > min(size - 8, MAXIMAL_HEADER):
                 raise wrong
-            header = json.loads(stream.read(length).decode("utf-8"))
+            header = parse_json(stream.read(length).decode("utf-8"))
     except FileNotFoundError as error:
-        raise DualError(f"the model {path} does not exist; check the path") from error
+        raise DualError(f"the model {name} does not exist; check the path") from error
     except IsADirectoryError as error:
-        raise DualError(f"{path} is a folder; give the model.safetensors inside it") from error
+        raise DualError(f"{name} is a folder; give the model.safetensors inside it") from error
     except PermissionError as error:
-        raise DualError(f"no permission to read {path}; check its access rights") from error
+        raise DualError(f"no permission to read {name}; check its access rights") from error
     except OSError as error:
-        raise DualError(f"{path} cannot be read ({error.strerror}); check the path") from error
+        raise DualError(f"{name} cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
         raise wrong from error
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
@@ -148,5 +177,8 @@ def read_card(path: PathLike) -> ModelCard:
     """
     metadata = read_metadata(path)
     if CARD_KEY not in metadata:
-        raise DualError(f"{path} is not a DUAL model; give the model.safetensors of a training run")
-    return ModelCard.from_json(metadata[CARD_KEY], path)
+        raise DualError(
+            f"{printable(path)} is not a DUAL model; give the model.safetensors of a training run"
+        )
+    card = metadata[CARD_KEY]
+    return ModelCard.from_json(card if isinstance(card, str) else "", path)

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dual_core.safety.checks import within_bounds
+from dual_core.safety.limits import Bounds
+
 SLOPE = 0.1
 SPREAD = 3  # dilation of the refinement's middle layer
+CHANNELS = Bounds(1, 4096)  # what a configuration from a file may ask for
+MOST_LAYERS = 8
 
 
 @dataclass(frozen=True)
@@ -40,21 +45,26 @@ class NetworkConfig:
     spectral_norm : whether the discriminators' layers are spectrally normalised.
     """
 
-    channels: Tuple[int, ...] = (24, 48, 96)
-    stem_stride: int = 2
+    channels: Tuple[int, ...] = field(default=(24, 48, 96), metadata=within_bounds(CHANNELS))
+    stem_stride: int = field(default=2, metadata=within_bounds(Bounds(1, 2)))
     output_filter: bool = False
-    generator_refinement: int = 8
-    noise_channels: Tuple[int, ...] = (8, 16, 32)
-    code_size: int = 32
+    generator_refinement: int = field(default=8, metadata=within_bounds(Bounds(0, CHANNELS.high)))
+    noise_channels: Tuple[int, ...] = field(default=(8, 16, 32), metadata=within_bounds(CHANNELS))
+    code_size: int = field(default=32, metadata=within_bounds(CHANNELS))
     standardised_codes: bool = True
-    noise_side: int = 32
-    discriminator_channels: Tuple[int, ...] = (16, 32, 64)
-    discriminator_scales: int = 2
+    noise_side: int = field(default=32, metadata=within_bounds(Bounds(2, 1024)))
+    discriminator_channels: Tuple[int, ...] = field(
+        default=(16, 32, 64), metadata=within_bounds(CHANNELS)
+    )
+    discriminator_scales: int = field(default=2, metadata=within_bounds(Bounds(1, 6)))
     spectral_norm: bool = True
 
     def __post_init__(self) -> None:
         if len(self.channels) < 1 or min(self.channels) < 1:
             raise ValueError("channels needs at least one level of at least one channel")
+        for name in ("channels", "noise_channels", "discriminator_channels"):
+            if not 1 <= len(getattr(self, name)) <= MOST_LAYERS:
+                raise ValueError(f"{name} needs 1 to {MOST_LAYERS} entries")
         if self.noise_side % 2 ** len(self.noise_channels):
             raise ValueError(
                 f"noise_side must be a multiple of {2 ** len(self.noise_channels)}, "

@@ -4,7 +4,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import secrets
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple, Union
 
@@ -14,10 +13,12 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from dual_core.errors import DualError
-from dual_core.networks.card import CARD_KEY, ModelCard, read_card
+from dual_core.networks.card import CARD_KEY, MEND, ModelCard, read_card
 from dual_core.networks.discriminators import Discriminator
 from dual_core.networks.generators import NetworkConfig, UNet
 from dual_core.networks.noise import NoiseDecoder, NoiseEncoder
+from dual_core.safety.checks import checked
+from dual_core.safety.leftovers import temporary_name
 
 LINEAR = "linear_model."  # what the names of its tensors in a model file begin with
 
@@ -93,28 +94,61 @@ class DualModel(nn.Module):
             When the file is missing, damaged, no DUAL model, or of a newer format.
         """
         card = read_card(path)
+        config = network_config(card.network, f"the card of {path}")
         try:
-            model = cls(network_config(card.network), card)
-            tensors = load_file(str(path))
-            model.linear = {
-                name[len(LINEAR) :]: tensors.pop(name)
-                for name in list(tensors)
+            weights = load_file(str(path))
+            linear = {
+                name[len(LINEAR) :]: weights.pop(name)
+                for name in list(weights)
                 if name.startswith(LINEAR)
             }
-            model.load_state_dict(tensors)
+            _require_fit(weights, config)
+            model = cls(config, card)
+            model.linear = linear
+            model.load_state_dict(weights)
         except (
             SafetensorError, RuntimeError, LookupError, TypeError, ValueError, AttributeError
         ) as error:
-            raise DualError(f"{path} is damaged and cannot be loaded; copy it again") from error
+            reason = f" ({error})" if type(error) is ValueError else ""
+            raise DualError(
+                f"{path} is damaged and cannot be loaded{reason}; copy it again"
+            ) from error
         return model.to(device).eval()
 
 
-def network_config(values: Mapping[str, Any]) -> NetworkConfig:
-    """The network configuration from the plain values of a card."""
-    given: Dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    return NetworkConfig(**given)
+def network_config(values: Mapping[str, Any], where: str = "the card") -> NetworkConfig:
+    """The network configuration from the plain values of a card.
+
+    Raises
+    ------
+    DualError
+        For a value that is unknown, of another type, or larger than any network of DUAL.
+    """
+    return checked(NetworkConfig, values, where, MEND, refuse_unknown=True)
+
+
+def _require_fit(weights: Mapping[str, torch.Tensor], config: NetworkConfig) -> None:
+    """See that weights are usable, and enough for a configuration before it is allocated.
+
+    The bound counts only some of the layers. To build the networks on torch's device ``meta`` and
+    compare all shapes would be exact, and takes three seconds of imports.
+    """
+    nonzero = {name.partition(".")[0]: False for name in weights}
+    for name, tensor in weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} is not finite")
+        nonzero[name.partition(".")[0]] |= bool(tensor.any())
+    empty = [network for network, found in nonzero.items() if not found]
+    if empty or not nonzero:
+        raise ValueError(f"all weights of {', '.join(empty) or 'it'} are 0")
+    noise, judges = config.noise_channels, config.discriminator_channels
+    base = config.noise_side // 2 ** len(noise)
+    least = 2 * 27 * sum(width**2 for width in config.channels)
+    least += sum(27 * one * other for one, other in zip(noise, noise[1:]))
+    least += config.code_size * noise[-1] * base**3
+    least += 64 * sum(one * other for one, other in zip((1, *judges), judges))
+    if least > sum(tensor.numel() for tensor in weights.values()):
+        raise ValueError("the configuration asks for larger networks")
 
 
 def plain_config(config: NetworkConfig) -> Dict[str, Any]:
@@ -133,7 +167,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     DualError
         When the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = temporary_name(path)
     try:
         with open(temporary, "wb") as stream:
             stream.write(content)

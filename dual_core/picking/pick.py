@@ -174,6 +174,11 @@ def pick_particles(
             f"{volume.name}: a border of {options.border_A:g} A leaves nothing of "
             f"{tuple(volume.shape)} voxels; give a smaller --border"
         )
+    if sigma > max(volume.shape):
+        raise DualError(
+            f"{volume.name}: a particle of sigma {sigma:.4g} voxels is larger than the volume; "
+            "give a smaller --diameter, or check the voxel size"
+        )
     described = describe(volume)
     contrast = _contrast(described, options.contrast)
     threads = threads or _threads()

@@ -102,7 +102,7 @@ def judge(
             voxel_size_A,
             pair,
         )
-    write_atomically(mark, text.encode("utf-8"))
+    write_atomically(mark, text.encode("utf-8", "backslashreplace"))
     return read_trust(folder)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence, Tuple
@@ -13,6 +12,7 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.figures import COLOURS, contrast_limits
+from dual_core.safety.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,7 +106,7 @@ def file_picture(path: Path) -> Picture:
 
 def drawn(draw: Callable[[Path], object]) -> Picture:
     """Return what a function of `dual_core.figures` draws into a file."""
-    with tempfile.TemporaryDirectory(prefix="dual-report-") as folder:
+    with temporary_folder() as folder:
         path = Path(folder) / "figure.png"
         draw(path)
         return file_picture(path)

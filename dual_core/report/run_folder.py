@@ -10,10 +10,12 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard, read_card
+from dual_core.safety.checks import is_plain
+from dual_core.safety.documents import read_yaml
+from dual_core.training.checkpoint import MODEL
 from dual_core.training.loop import CONFIG
 from dual_core.training.monitor import HISTORY, read_history
 from dual_core.training.previews import FOLDER as PREVIEWS
-from dual_core.training.session import MODEL
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +63,14 @@ class RunFolder:
     @property
     def iterations(self) -> int:
         """How far the training got."""
-        told = [line["iteration"] for line in self.history if "iteration" in line]
-        return max([int(n) for n in told] + [0 if self.card is None else self.card.iterations])
+        told = [int(line["iteration"]) for line in self.history]
+        return max(told + [0 if self.card is None else self.card.iterations])
 
     @property
     def total(self) -> Optional[int]:
         """How many iterations the run is to have, where ``config.yaml`` says it."""
         wanted = self.config.get("iterations")
-        return int(wanted) if isinstance(wanted, int) else None
+        return wanted if isinstance(wanted, int) and not isinstance(wanted, bool) else None
 
     @property
     def finished(self) -> bool:
@@ -114,7 +116,8 @@ class RunFolder:
         """What is known of the volumes of the ``noisy`` or ``clean`` domain."""
         if self.card is not None:
             return list(getattr(self.card, f"{domain}_domain"))
-        return [{"name": Path(str(path)).name} for path in self.options.get(domain) or []]
+        given = self.options.get(domain)
+        return [{"name": Path(str(path)).name} for path in given] if isinstance(given, list) else []
 
 
 def open_run(path: Path) -> RunFolder:
@@ -136,18 +139,19 @@ def open_run(path: Path) -> RunFolder:
             "give the --output folder of 'dual train'"
         )
     card = read_card(path / MODEL) if (path / MODEL).is_file() else None
-    history = [line for line in read_history(path) if isinstance(line, dict)]
-    return RunFolder(path, card, _yaml(path / CONFIG), _yaml(path / OPTIONS), history)
+    options = _yaml(path / OPTIONS)
+    return RunFolder(path, card, _yaml(path / CONFIG), options, read_history(path))
 
 
 def _yaml(path: Path) -> Dict[str, Any]:
-    import yaml
-
+    if not path.exists():
+        return {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = read_yaml(path)
+    except DualError as error:
+        logger.warning("%s; the report goes on without it", error)
         return {}
-    except (OSError, ValueError, yaml.YAMLError):
-        logger.warning("%s: cannot be read; the report goes on without it", path)
+    if not isinstance(content, dict) or not is_plain(content):
+        logger.warning("%s: not a mapping of plain values; the report goes on without it", path)
         return {}
-    return content if isinstance(content, dict) else {}
+    return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Tuple
 
 from dual_core.errors import DualError
 from dual_core.report.pictures import Picture, file_picture
+from dual_core.safety.documents import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def read_trust(folder: Path) -> Trust:
     path = Path(folder) / FILE
     mend = "make it with 'dual evaluate trust --output DIR'"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, undefined=True)
         tomograms = [_tomogram(entry, Path(folder)) for entry in content["tomograms"]]
         return Trust(_verdict(content.get("verdict")), tomograms)
     except FileNotFoundError as error:

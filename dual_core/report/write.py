@@ -97,7 +97,7 @@ def write_report(
     views, trust, why_not = _results(folder, output, options, bar)
     page = render(folder, views, trust, why_not, _commands(folder, options))
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, page.encode("utf-8"))
+    write_atomically(output, page.encode("utf-8", "backslashreplace"))
     return output
 
 

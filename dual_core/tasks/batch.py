@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Union
 
 from dual_core.errors import DualError
+from dual_core.safety.documents import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -123,16 +124,18 @@ class BatchRecord:
 
     def _entries(self) -> List[Dict[str, Any]]:
         try:
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if not self.path.is_file():
+                return []
+            lines = self.path.read_bytes().decode("utf-8", "replace").split("\n")
         except FileNotFoundError:
             return []
         entries = []
         for line in lines:
             try:
-                entry = json.loads(line)
+                entry = parse_json(line, undefined=True)
             except ValueError:
                 continue
-            if isinstance(entry, dict):
+            if isinstance(entry, dict) and isinstance(entry.get("output"), str):
                 entries.append(entry)
         return entries
 
@@ -186,11 +189,11 @@ def _message(error: Exception, source: Path) -> str:
 
 def _fingerprint(path: Path) -> Dict[str, Any]:
     facts = path.stat()
-    return {"path": str(path.resolve()), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+    return {"path": os.path.realpath(path), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
 
 
 def _is_same_file(one: Path, other: Path) -> bool:
     try:
         return os.path.samefile(one, other)
     except OSError:
-        return one.resolve() == other.resolve()
+        return os.path.realpath(one) == os.path.realpath(other)

@@ -163,7 +163,8 @@ def denoise_tomogram(
     output_sign = sign if options.output_contrast == "as-model" else 1
     if options.strength == 0 and options.units == "input":
         with VolumeWriter(
-            output, volume.shape, volume.voxel_size_A, volume.facts.origin_A
+            output, volume.shape, volume.voxel_size_A, volume.facts.origin_A,
+            start=volume.facts.start,
         ) as writer:
             for start, size in iterate_slabs(volume.shape):
                 block = volume.read(start, size)

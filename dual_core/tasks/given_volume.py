@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
-import secrets
 from pathlib import Path
 from typing import Any, Iterator, Optional, Tuple
 
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_name
 from dual_core.volumes.contrast import detect_contrast
 from dual_core.volumes.described.describe import Described, describe
 from dual_core.volumes.patches import StandardisedVolume
-from dual_core.volumes.reading import ReadableVolume, Triple, Volume
+from dual_core.volumes.reading import ReadableVolume, Triple, Volume, warn_of_orientation
 from dual_core.volumes.resampling import ResampledVolume, same_voxel_size
 
 logger = logging.getLogger(__name__)
@@ -89,8 +88,10 @@ class GivenTomogram:
 def contrast_of(volume: Volume, wanted: str, described: Optional[Described] = None) -> str:
     """``dark`` or ``bright``: as given or, for ``auto``, as detected; said in the log.
 
-    Of a described volume the blank parts are left out, and hot voxels have no say.
+    Of a described volume the blank parts are left out, and hot voxels have no say. As every task
+    asks this of a tomogram first, it also warns of one that lies wrongly.
     """
+    warn_of_orientation(volume)
     if wanted != "auto":
         logger.info("%s: density is %s (as given)", volume.name, wanted)
         return wanted
@@ -129,7 +130,7 @@ def on_the_grid_of(volume: Volume, voxel_size_A: float) -> ReadableVolume:
 @contextlib.contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
     """A name for a temporary volume beside `path`, which is removed in the end."""
-    temporary = path.with_name(f".{os.getpid()}.{secrets.token_hex(4)}.part.mrc")
+    temporary = temporary_name(path, ".mrc")
     try:
         yield temporary
     finally:

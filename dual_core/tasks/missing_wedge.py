@@ -26,15 +26,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import shutil
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_folder
 from dual_core.tasks.denoise import DenoiseOptions, DenoiseReport, denoise_tomogram
 from dual_core.tasks.wedge.gain import GainCurve, fit_gain
 from dual_core.tasks.wedge.merge import SOFT_EDGE_DEG, merge_slabs, wedge_weight
@@ -169,6 +167,7 @@ def compensate_tomogram(
             contrast=options.contrast,
             units="standardised",
             voxel_size_A=original.voxel_size_A,
+            tilt_axis="y",  # it was turned so
         )
         path = volume.facts.path
         found = denoise_tomogram(path, folder / "fill.part", card, runner, wanted, progress)
@@ -190,8 +189,10 @@ def compensate_tomogram(
         if amplitude != "shells":
             gain = None
         target = output if volume is original else folder / "merged.part"
-        origin = original.facts.origin_A
-        with VolumeWriter(target, volume.shape, original.voxel_size_A, origin) as writer:
+        origin, first = original.facts.origin_A, original.facts.start
+        with VolumeWriter(
+            target, volume.shape, original.voxel_size_A, origin, start=first
+        ) as writer:
             for start, block in merge_slabs(
                 measured, fill, tilt_range, options.soft_edge_deg, factor, gain
             ):
@@ -199,7 +200,7 @@ def compensate_tomogram(
                     keep_blank(block, start, volume, blank)
                 writer.write(start, block)
         if target != output:
-            write_turned(open_volume(target), output, origin)
+            write_turned(open_volume(target), output, origin, first)
     return CompensateReport(
         contrast=found.contrast,
         tilt_range=tilt_range,
@@ -213,11 +214,14 @@ def compensate_tomogram(
 
 
 def write_turned(
-    volume: Volume, path: Path, origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0)
+    volume: Volume,
+    path: Path,
+    origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0),
+    first: Tuple[int, int, int] = (0, 0, 0),
 ) -> None:
     """Write a volume with y and x exchanged, slab by slab."""
     turned = ExchangedVolume(volume, (1, 2))
-    with VolumeWriter(path, turned.shape, volume.voxel_size_A, origin_A) as writer:
+    with VolumeWriter(path, turned.shape, volume.voxel_size_A, origin_A, start=first) as writer:
         for start, size in iterate_slabs(turned.shape):
             writer.write(start, turned.read(start, size))
 
@@ -232,7 +236,9 @@ def _denoised(
             "--measured-from needs a denoising model, and this one was trained for the missing "
             "wedge; give the model of a 'dual train' with grand models"
         )
-    options = DenoiseOptions(contrast=found.contrast, voxel_size_A=found.voxel_size_A)
+    options = DenoiseOptions(
+        contrast=found.contrast, voxel_size_A=found.voxel_size_A, tilt_axis="y"
+    )
     denoise_tomogram(path, folder / "measured.part", card, runner, options)
     return open_volume(folder / "measured.part")
 
@@ -252,8 +258,5 @@ def _check_gain(gain: GainCurve, name: str) -> None:
 def _folder_beside(path: Path) -> Iterator[Path]:
     if not path.parent.is_dir():
         raise DualError(f"{path}: the folder {path.parent} does not exist; create it first")
-    folder = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", suffix=".part", dir=path.parent))
-    try:
+    with temporary_folder(path) as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -153,7 +153,8 @@ def simulate_tomogram(
             simulated = open_volume(temporary, voxel_size_A=grid.voxel_size_A)
             back = ResampledVolume(simulated, volume.voxel_size_A, volume.shape)
             with VolumeWriter(
-                output, volume.shape, volume.voxel_size_A, volume.facts.origin_A
+                output, volume.shape, volume.voxel_size_A, volume.facts.origin_A,
+                start=volume.facts.start,
             ) as writer:
                 for start, size in iterate_slabs(volume.shape):
                     block = back.read(start, size)
@@ -205,10 +206,10 @@ def _run(
             max(plan.halo),
         )
         try:
-            origin_A = density.volume.facts.origin_A
+            facts = density.volume.facts
             # Closed at once after an error, so that torch has its threads back.
             with VolumeWriter(
-                path, grid.shape, grid.voxel_size_A, origin_A
+                path, grid.shape, grid.voxel_size_A, facts.origin_A, start=facts.start
             ) as writer, contextlib.closing(runner.stream(density.read, field, plan)) as cores:
                 for done, (start, core) in enumerate(cores, 1):
                     if not np.isfinite(core).all():

@@ -113,7 +113,10 @@ def write_blend(
     blank : volume of bool, optional
         Where it is true the output is ``blank_as`` times the tomogram, whatever the rest.
     """
-    with VolumeWriter(output, volume.shape, volume.voxel_size_A, volume.facts.origin_A) as writer:
+    facts = volume.facts
+    with VolumeWriter(
+        output, volume.shape, volume.voxel_size_A, facts.origin_A, start=facts.start
+    ) as writer:
         for start, size in iterate_slabs(volume.shape):
             block = denoised.read(start, size).astype(np.float64)
             block *= to_input[0]

@@ -11,6 +11,8 @@ import yaml
 from dual_core.errors import DualError
 from dual_core.networks.generators import NetworkConfig
 from dual_core.networks.model import write_atomically
+from dual_core.safety.checks import checked
+from dual_core.safety.documents import read_yaml
 
 TASKS = ("denoise+simulate", "translate", "missing-wedge")
 METHODS = ("stable", "paper")
@@ -258,15 +260,11 @@ def load_config(path: Path) -> TrainingConfig:
     Raises
     ------
     DualError
-        For a file that is missing, no YAML, or holds unknown settings.
+        For a file that is missing, no YAML, or holds unknown settings or settings of a wrong type;
+        the message names the setting.
     """
-    try:
-        values = yaml.safe_load(path.read_text())
-        network = {name: _tuples(value) for name, value in values.pop("network").items()}
-        given = {name: _tuples(value) for name, value in values.items()}
-        return TrainingConfig(network=NetworkConfig(**network), **given)
-    except (OSError, yaml.YAMLError, TypeError, AttributeError, KeyError, ValueError) as error:
-        raise DualError(f"{path} is no training configuration; check the folder") from error
+    mend = "check the folder, or take the config.yaml of another run"
+    return checked(TrainingConfig, read_yaml(path), str(path), mend, refuse_unknown=True)
 
 
 def _plain(value: Any) -> Any:
@@ -276,7 +274,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     return value
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -24,6 +24,7 @@ from dual_core.volumes.reading import (
     VolumeStatistics,
     open_volume,
     volume_statistics,
+    warn_of_orientation,
 )
 from dual_core.volumes.resampling import ResampledVolume
 
@@ -144,7 +145,10 @@ def open_files(
 
 def open_volumes(paths: Sequence[Path], voxel_size_A: Optional[float]) -> List[Volume]:
     """Open the files of a domain; `voxel_size_A` instead of the headers'."""
-    return [open_volume(path, voxel_size_A) for path in paths]
+    volumes = [open_volume(path, voxel_size_A) for path in paths]
+    for volume in volumes:
+        warn_of_orientation(volume)
+    return volumes
 
 
 def _as_it_is(volume: ReadableVolume) -> Described:

@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -12,13 +13,14 @@ from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 from dual_core.errors import DualError
 from dual_core.networks.devices import describe_device, use_bfloat16
-from dual_core.training.checkpoint import require_checkpoint
+from dual_core.safety.locks import folder_lock
+from dual_core.training.checkpoint import MODEL, NEW, remove_training, require_checkpoint
 from dual_core.training.config import TrainingConfig, save_config
 from dual_core.training.data import open_training_data
 from dual_core.training.monitor import History, Watch
 from dual_core.training.parallel.ranks import ALONE, Ranks
 from dual_core.training.previews import draw_previews
-from dual_core.training.session import MODEL, Session
+from dual_core.training.session import Session
 from dual_core.training.step import all_finite
 from dual_core.volumes.patches import MEMORY_BUDGET
 
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 # Why a run ends; of what several processes have, the last in this list counts.
 REASONS = ("finished", "time limit", "SIGHUP", "SIGINT", "SIGTERM")
+STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 Progress = Callable[[int, int, Dict[str, float]], None]
 
@@ -57,7 +60,7 @@ class RunOptions:
 
 
 class _Stop:
-    """Remembers SIGINT and SIGTERM until the iteration is finished."""
+    """Remembers SIGHUP, SIGINT or SIGTERM until the iteration is finished."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -75,8 +78,8 @@ class TrainingResult:
     model : path of the model file.
     iterations : done so far.
     finished : whether that is the whole run.
-    reason : ``finished``, ``time limit``, or the signal's name; ``SIGHUP`` if the launcher of
-        several processes has gone.
+    reason : ``finished``, ``time limit``, or the signal's name; ``SIGHUP`` also if the launcher
+        of several processes has gone.
     """
 
     model: Path
@@ -104,7 +107,7 @@ def train(
     run : training directory; made if absent.
     config : what to train.
     options : how to run.
-    resume : go on from the checkpoint in `run`.
+    resume : go on from the checkpoint in `run`; without it one that is there is removed.
     progress : called after each iteration with (done, total, loss terms).
     ranks : the processes that train together, from `launched.joined`; all make this call, and the
         first writes.
@@ -113,9 +116,36 @@ def train(
     Raises
     ------
     DualError
-        For unusable input, a non-finite loss (the last good checkpoint stays), a full disk.
+        For unusable input, a non-finite loss (the last good checkpoint stays), a full disk, and
+        where another process trains into `run`.
     """
-    options = options or RunOptions()
+    made = not run.exists()
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with folder_lock(run, "a training") if ranks.first else nullcontext():
+            shutil.rmtree(run / NEW, ignore_errors=True)
+            return _train(
+                noisy, clean, run, config, options or RunOptions(), resume, progress, ranks,
+                halves,
+            )
+    finally:
+        if made:
+            with suppress(OSError):  # not empty: there is something of use in it
+                run.rmdir()
+
+
+def _train(
+    noisy: Sequence[Path],
+    clean: Sequence[Path],
+    run: Path,
+    config: TrainingConfig,
+    options: RunOptions,
+    resume: bool,
+    progress: Optional[Progress],
+    ranks: Ranks,
+    halves: Sequence[Tuple[Path, Path]],
+) -> TrainingResult:
+    """`train` in a folder that is held for it."""
     if resume:
         require_checkpoint(run)
     started = time.monotonic()
@@ -127,12 +157,13 @@ def train(
         logger.info("%d processes, together %d patches an iteration", ranks.count, patches)
     data = open_training_data(noisy, clean, config, options.memory_budget, halves)
     session = Session(data, config, device, bfloat16, ranks)
-    run.mkdir(parents=True, exist_ok=True)
     if resume:
         session.restore(run)
         logger.info("resuming %s at iteration %d", run, session.iteration)
     history: Optional[History] = None
     if ranks.first:
+        if not resume:  # now that there is something to take its place
+            remove_training(run)
         save_config(config, run / CONFIG)
         history = History(run, session.iteration if resume else None)
     watch = Watch()
@@ -204,11 +235,16 @@ def _check_finite(values: Dict[str, float], iteration: int, run: Path) -> None:
 
 @contextmanager
 def _catch_signals() -> Iterator[_Stop]:
-    """Let SIGINT and SIGTERM end the run after the present iteration."""
+    """Let SIGHUP, SIGINT and SIGTERM end the run after the present iteration.
+
+    One that is ignored stays so: that is what nohup asks for.
+    """
     stop = _Stop()
     previous = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
+            if signal.getsignal(number) == signal.SIG_IGN:
+                continue
             previous[number] = signal.signal(number, stop)
     except ValueError:  # not the main thread: whoever owns the process handles its signals
         pass

@@ -3,12 +3,17 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import deque
 from pathlib import Path
-from typing import Any, Deque, Dict, List, Optional
+from typing import Any, Deque, Dict, List, Mapping, Optional
 
 from dual_core.errors import DualError
 from dual_core.networks.model import write_atomically
+from dual_core.safety.checks import is_plain
+from dual_core.safety.documents import LARGEST_JSON, parse_json
+from dual_core.safety.limits import ITERATIONS
+from dual_core.safety.shown import printable, shown
 
 logger = logging.getLogger(__name__)
 
@@ -59,18 +64,61 @@ class History:
 
 
 def read_history(run: Path) -> List[Dict[str, Any]]:
-    """The entries of a run's history; a last line cut short by a crash is left out."""
+    """The entries of a run's history, each with its ``iteration``; `wrong_entry` says what is one.
+
+    A last line cut short by a crash is left out. So is any other that is no entry, with a warning
+    that names the first.
+    """
+    path = run / HISTORY
     entries: List[Dict[str, Any]] = []
     try:
-        lines = (run / HISTORY).read_text().splitlines()
+        if not path.is_file() or path.stat().st_size > LARGEST_JSON:
+            return entries
+        lines = path.read_bytes().decode("utf-8", "replace").split("\n")
     except FileNotFoundError:
         return entries
-    for line in lines:
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
+    problems = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
             continue
+        try:
+            entry = parse_json(line)
+            problem = wrong_entry(entry)
+        except ValueError:
+            problem = "is no JSON"
+            if number == len(lines):  # without its line feed: cut short
+                continue
+        if problem:
+            problems.append(f"line {number} {problem}")
+        else:
+            entries.append(entry)
+    if problems:
+        logger.warning(
+            "%s: %d of its lines are left out; %s", printable(path), len(problems), problems[0]
+        )
     return entries
+
+
+def wrong_entry(entry: Any) -> str:
+    """What is wrong with an entry of the history, or nothing.
+
+    Its ``iteration`` is a whole number, ``seconds`` is not negative, ``warnings`` are lines of
+    text, and everything else is a finite number.
+    """
+    if not isinstance(entry, Mapping):
+        return "holds no fields with names"
+    for name, value in entry.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name == "warnings":
+            good = isinstance(value, list) and is_plain(value)
+        elif name == "iteration":
+            good = isinstance(value, int) and number and ITERATIONS.hold(value)
+        else:
+            good = number and is_plain(value) and math.isfinite(float(value))
+            good = good and (name != "seconds" or value >= 0)
+        if not good:
+            return f"has {shown(value)} as its field {shown(name)}"
+    return "" if "iteration" in entry else "has no field 'iteration'"
 
 
 class Watch:

@@ -15,7 +15,14 @@ from dual_core.networks.card import ModelCard
 from dual_core.networks.model import DualModel, plain_config
 from dual_core.noise_model.linear_file import linear_to_arrays
 from dual_core.noise_model.linear_simulator import LinearSimulator
-from dual_core.training.checkpoint import load_checkpoint, save_checkpoint
+from dual_core.training.checkpoint import (
+    MODEL,
+    check_values,
+    no_checkpoint_left,
+    readable_checkpoints,
+    save_checkpoint,
+    tell_of_damage,
+)
 from dual_core.training.config import TrainingConfig
 from dual_core.training.data import TrainingData
 from dual_core.training.pairs.recorrupted import RecorruptedPairs, RecorruptionLoss
@@ -26,7 +33,6 @@ from dual_core.volumes.patches import generator_state, restored_generator
 
 logger = logging.getLogger(__name__)
 
-MODEL = "model.safetensors"
 SNAPSHOTS = "snapshots"
 # Of the weights of two processes, in their root mean square. Like machines have equal ones.
 ALIKE = 1e-2
@@ -35,6 +41,10 @@ COMPARED = (
     "network", "noisy_domain", "clean_domain", "voxel_size_A", "seed", "method", "task",
     "tilt_range_deg",
 )
+
+
+class OtherTraining(DualError):
+    """A checkpoint is whole, and of a training with other options or data."""
 
 
 class Session:
@@ -215,24 +225,49 @@ class Session:
         return model
 
     def restore(self, run: Path) -> None:
-        """Go back to the checkpoint in `run`."""
-        tensors, values = load_checkpoint(run)
-        previous = ModelCard.from_json(values["card"], run)
+        """Go back to the newest checkpoint in `run` that can be used.
+
+        Raises
+        ------
+        DualError
+            Where there is none, and where it is of a training with other options.
+        """
+        for folder, tensors, values in readable_checkpoints(run):
+            try:
+                check_values(values, folder)
+                previous = ModelCard.from_json(values["card"], folder)
+                self._require_same(previous, values, run)
+                self._put_back(tensors, values)
+            except OtherTraining:
+                raise
+            except (
+                DualError, RuntimeError, LookupError, TypeError, ValueError, AttributeError,
+                OverflowError,
+            ) as error:  # whatever is wrong with it, the one before is whole
+                tell_of_damage(folder, error)
+                continue
+            self._require_alike()
+            return
+        raise no_checkpoint_left(run)
+
+    def _require_same(self, previous: ModelCard, values: Mapping[str, Any], run: Path) -> None:
         present = make_card(self.data, self.config, int(values["iteration"]))
         for what in COMPARED:
             if getattr(previous, what) != getattr(present, what):
-                raise DualError(
+                raise OtherTraining(
                     f"{run} was trained with another {what.replace('_', ' ')}; give the options "
                     "of that run, or another --output"
                 )
+
+    def _put_back(self, tensors: Dict[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+        """Put back what `save` wrote."""
         self.trainer.restore(tensors, values["trainer"])
         self.iteration = int(values["iteration"])
-        drawn: List[Dict[str, Any]] = [values, *values.get("others", [])]
+        drawn: List[Mapping[str, Any]] = [values, *values.get("others", [])]
         if self.ranks.number < len(drawn):
             self._restore_draws(tensors, drawn[self.ranks.number])
         else:  # more processes than before: this one begins with draws of its own
             self.generator = self._new_generator()
-        self._require_alike()
 
     def _restore_draws(
         self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]

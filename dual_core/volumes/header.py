@@ -57,6 +57,10 @@ class MrcHeader:
         ``(x, y, z)`` as the header says, 0 where it says nothing.
     origin_A : tuple of float
         ``(x, y, z)``.
+    start : tuple of int
+        ``(x, y, z)``: place of the first voxel in the unit cell (NXSTART, NYSTART, NZSTART).
+    bytes_of_unknown_sign : bool
+        Whether ``dtype`` is signed bytes only because nothing in the header says otherwise.
     """
 
     shape: Tuple[int, int, int]
@@ -65,6 +69,8 @@ class MrcHeader:
     file_axes: Tuple[int, int, int]
     voxel_size_A: Tuple[float, float, float]
     origin_A: Tuple[float, float, float]
+    start: Tuple[int, int, int] = (0, 0, 0)
+    bytes_of_unknown_sign: bool = False
 
     @property
     def file_shape(self) -> Tuple[int, int, int]:
@@ -113,6 +119,13 @@ def parse_header(raw: bytes, file_size: int, name: str) -> MrcHeader:
 
     data_offset = HEADER_BYTES + max(0, int(header["nsymbt"]))
     needed = data_offset + math.prod(file_shape) * dtype.itemsize
+    plain = HEADER_BYTES + math.prod(file_shape) * dtype.itemsize
+    if file_size == plain < needed:
+        logger.warning(
+            "%s: its header announces an extended header of %d bytes that is not in the file; the "
+            "data are read from right behind the header", name, needed - plain,
+        )
+        data_offset, needed = HEADER_BYTES, plain
     if file_size < needed:
         raise DualError(
             f"{name}: truncated, its header promises {needed} bytes and the file has {file_size}; "
@@ -132,6 +145,8 @@ def parse_header(raw: bytes, file_size: int, name: str) -> MrcHeader:
         file_axes=file_axes,
         voxel_size_A=_voxel_size(header, shape[0]),
         origin_A=_finite_triple(header["origin"]),
+        start=_start(header, file_axes),
+        bytes_of_unknown_sign=dtype == np.dtype("i1") and not _sign_is_told(header, byte_order),
     )
 
 
@@ -141,6 +156,7 @@ def build_header(
     voxel_size_A: float,
     origin_A: Tuple[float, float, float],
     statistics: Optional[Tuple[float, float, float, float]] = None,
+    start: Tuple[int, int, int] = (0, 0, 0),
 ) -> bytes:
     """Make a fresh header of a volume in the machine's byte order, without extended header.
 
@@ -156,6 +172,8 @@ def build_header(
         ``(x, y, z)``.
     statistics : tuple of float, optional
         ``(minimum, maximum, mean, rms)``; marked as undetermined when not given.
+    start : tuple of int
+        ``(x, y, z)``, as in `MrcHeader`.
     """
     header = np.zeros((), dtype=HEADER_DTYPE)
     header["nx"], header["ny"], header["nz"] = shape[::-1]
@@ -171,6 +189,7 @@ def build_header(
     header["dmin"], header["dmax"], header["dmean"], header["rms"] = minimum, maximum, mean, rms
     header["nversion"] = 20141
     header["origin"] = tuple(origin_A)
+    header["nxstart"], header["nystart"], header["nzstart"] = start
     header["map"] = b"MAP "
     header["machst"] = (0x44, 0x44, 0, 0) if sys.byteorder == "little" else (0x11, 0x11, 0, 0)
     header["nlabl"] = 1
@@ -226,6 +245,22 @@ def _bytes_are_unsigned(header: np.ndarray, byte_order: str) -> bool:
     if stamp == _IMOD_STAMP:
         return not flags & _IMOD_SIGNED_BYTES
     return float(header["dmin"]) >= 0 and 127 < float(header["dmax"]) <= 255
+
+
+def _sign_is_told(header: np.ndarray, byte_order: str) -> bool:
+    """Whether IMOD's stamp, or statistics that were determined, say what bytes are."""
+    stamp = np.frombuffer(header["extra2"].tobytes()[40:44], dtype=byte_order + "i4")[0]
+    low, high = float(header["dmin"]), float(header["dmax"])
+    return bool(stamp == _IMOD_STAMP) or -128 <= low < min(high, 0.0)
+
+
+def _start(header: np.ndarray, file_axes: Tuple[int, int, int]) -> Tuple[int, int, int]:
+    """NXSTART and so on are of columns, rows and sections of the file; here of x, y, z."""
+    in_file = [int(header[name]) for name in ("nzstart", "nystart", "nxstart")]
+    found = [0, 0, 0]
+    for value, axis in zip(in_file, file_axes):
+        found[2 - axis] = value if abs(value) < 2**24 else 0
+    return found[0], found[1], found[2]
 
 
 def _file_axes(header: np.ndarray) -> Tuple[int, int, int]:

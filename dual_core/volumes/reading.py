@@ -13,8 +13,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import stat
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Tuple, Union
@@ -22,6 +20,9 @@ from typing import Callable, Optional, Tuple, Union
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.safety.limits import GREY, VOXEL_SIZE_A
+from dual_core.safety.open_files import ReadFile, open_regular
+from dual_core.volumes.byte_volumes import with_sign
 from dual_core.volumes.header import HEADER_BYTES, MrcHeader, parse_header
 from dual_core.volumes.interface import (
     ArrayVolume,
@@ -45,6 +46,7 @@ __all__ = [
     "iterate_slabs",
     "open_volume",
     "volume_statistics",
+    "warn_of_orientation",
     "warn_of_unset_voxel_size",
     "write_volume",
 ]
@@ -71,6 +73,9 @@ class VolumeFacts:
         ``(x, y, z)`` as in the MRC header.
     header_voxel_size_A : tuple of float
         ``(x, y, z)`` as in the MRC header, 0 where missing.
+    start : tuple of int
+        ``(x, y, z)`` as in the MRC header: the place of the first voxel in the cell, which some
+        viewers use instead of the origin.
     """
 
     path: Path
@@ -79,20 +84,20 @@ class VolumeFacts:
     voxel_size_A: float
     origin_A: Tuple[float, float, float]
     header_voxel_size_A: Tuple[float, float, float]
+    start: Triple = (0, 0, 0)
 
 
 class Volume:
     """An MRC file, open for reading regions; made by `open_volume`.
 
     Reading is safe from several threads and after a fork. The file is closed when the object
-    is collected.
+    is collected, and for a time when many others are read.
     """
 
     def __init__(self, descriptor: int, header: MrcHeader, facts: VolumeFacts) -> None:
-        self._descriptor = descriptor
+        self._file = ReadFile(facts.path, descriptor)
         self._header = header
         self.facts = facts
-        weakref.finalize(self, os.close, descriptor)
 
     @property
     def name(self) -> str:
@@ -162,7 +167,7 @@ class Volume:
 
     def _read_bytes(self, number: int, offset: int) -> bytes:
         try:
-            raw = os.pread(self._descriptor, number, offset)
+            raw = self._file.pread(number, offset)
         except OSError as error:
             raise DualError(f"{self.name}: cannot be read ({error.strerror})") from error
         if len(raw) < number:
@@ -194,11 +199,12 @@ def open_volume(
         voxel size.
     """
     path = Path(path)
-    descriptor = _open_file(path)
+    descriptor = open_regular(path)
     try:
         header = parse_header(
             os.pread(descriptor, HEADER_BYTES, 0), os.fstat(descriptor).st_size, str(path)
         )
+        header = with_sign(header, descriptor, str(path))
         facts = VolumeFacts(
             path=path,
             shape=header.shape,
@@ -207,6 +213,7 @@ def open_volume(
                 header.voxel_size_A, voxel_size_A, require_voxel_size, str(path)
             ),
             origin_A=header.origin_A,
+            start=header.start,
             header_voxel_size_A=header.voxel_size_A,
         )
     except BaseException:
@@ -238,11 +245,28 @@ def volume_statistics(
         if watch is not None:
             watch(slab)
     result = statistics.result
+    if not (GREY.hold(result.minimum) and GREY.hold(result.maximum)):
+        raise DualError(
+            f"{volume.name}: values from {result.minimum:.3g} to {result.maximum:.3g} are beyond "
+            "what can be computed with; reconstruct it again or scale it"
+        )
     if result.minimum == result.maximum:
         raise DualError(
             f"{volume.name}: every voxel is {result.minimum:g}; there is nothing in this volume"
         )
     return result
+
+
+def warn_of_orientation(volume: ReadableVolume) -> None:
+    """Log a warning where the thinnest axis is not z, as in a tomogram that was not turned."""
+    depth, rows, columns = volume.shape
+    thinnest = min(rows, columns)
+    if 2 * thinnest <= depth:
+        logger.warning(
+            "%s: %d x %d x %d voxels (x, y, z) are thinnest along %s, and the beam is taken to be "
+            "along z; if it is not, turn the volume first, for example with IMOD's trimvol -rx",
+            volume.name, columns, rows, depth, "y" if rows == thinnest else "x",
+        )
 
 
 def warn_of_unset_voxel_size(in_header: float, name: str) -> None:
@@ -255,29 +279,12 @@ def warn_of_unset_voxel_size(in_header: float, name: str) -> None:
         )
 
 
-def _open_file(path: Path) -> int:
-    try:
-        # Asked before opening: to open a pipe would wait for ever.
-        kind = os.stat(path).st_mode
-        if stat.S_ISDIR(kind):
-            raise DualError(f"{path}: is a folder; give the MRC files in it")
-        if not stat.S_ISREG(kind):
-            raise DualError(f"{path}: not a regular file; give an MRC file")
-        return os.open(path, os.O_RDONLY)
-    except FileNotFoundError as error:
-        raise DualError(f"{path}: no such file; check the path") from error
-    except PermissionError as error:
-        raise DualError(f"{path}: no permission to read it; check its access rights") from error
-    except OSError as error:
-        raise DualError(f"{path}: cannot be opened ({error.strerror})") from error
-
-
 def _choose_voxel_size(
     in_header: Tuple[float, float, float], given: Optional[float], required: bool, name: str
 ) -> float:
     if given is not None:
-        if not (math.isfinite(given) and given > 0):
-            raise DualError(f"voxel size {given} A: give a number greater than 0")
+        if not VOXEL_SIZE_A.hold(given):
+            raise DualError(f"voxel size {given:g} A: give a number {VOXEL_SIZE_A}")
         return float(given)
     if not required:
         return in_header[0]
@@ -285,6 +292,11 @@ def _choose_voxel_size(
     if min(in_header) <= 0:
         raise DualError(
             f"{name}: its header has no voxel size (x, y, z: {said} A); give --voxel-size A"
+        )
+    if not VOXEL_SIZE_A.hold(in_header[0]):
+        raise DualError(
+            f"{name}: its header has an impossible voxel size (x, y, z: {said} A); give "
+            "--voxel-size A"
         )
     if max(in_header) > 1.01 * min(in_header):
         raise DualError(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SAME_VOXEL_SIZE = 0.005
 _LOBES = 3
 _LOAD_VOXELS = 1 << 22
+# Larger or smaller voxels than that have nothing in common; and to fill finer ones never ends.
+MOST_COARSER = 16.0
 
 
 class ResampledVolume:
@@ -56,6 +58,11 @@ class ResampledVolume:
         for size in (voxel_size_A, volume.voxel_size_A):
             if not (math.isfinite(size) and size > 0):
                 raise DualError(f"{volume.name}: voxel size {size} A; give --voxel-size A")
+        if not 1 / MOST_COARSER <= voxel_size_A / volume.voxel_size_A <= MOST_COARSER:
+            raise DualError(
+                f"{volume.name}: voxels of {volume.voxel_size_A:g} A are too far from the "
+                f"{voxel_size_A:g} A that are wanted; check both voxel sizes"
+            )
         self._source = volume
         self.name = volume.name
         self.voxel_size_A = float(voxel_size_A)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Iterator, Optional, Tuple, Type, Union
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_name
 from dual_core.volumes.header import HEADER_BYTES, build_header, mode_of
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.running_statistics import RunningStatistics
@@ -44,6 +44,8 @@ class VolumeWriter:
         ``(x, y, z)`` as in the MRC header.
     dtype : numpy type
         float32 (default), float16, int8, int16 or uint16. Values are rounded for integers.
+    start : tuple of int
+        ``(x, y, z)``: place of the first voxel in the cell, as in the MRC header.
 
     Raises
     ------
@@ -58,17 +60,19 @@ class VolumeWriter:
         voxel_size_A: float,
         origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0),
         dtype: Union[str, type, np.dtype] = np.float32,
+        start: Triple = (0, 0, 0),
     ) -> None:
         self.path = Path(path)
         self.shape: Triple = (int(shape[0]), int(shape[1]), int(shape[2]))
         self.voxel_size_A = float(voxel_size_A)
         self.origin_A = origin_A
+        self.start = start
         self.dtype = np.dtype(dtype)
         mode_of(self.dtype)
         if min(self.shape) < 1:
             raise ValueError(f"empty shape {shape}")
         self._voxels_missing = self.shape[0] * self.shape[1] * self.shape[2]
-        self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._temporary = temporary_name(self.path)
         self._descriptor = -1
 
     def __enter__(self) -> VolumeWriter:
@@ -169,7 +173,9 @@ class VolumeWriter:
             yield np.frombuffer(raw, self.dtype)
 
     def _write_header(self, statistics: Optional[Tuple[float, float, float, float]]) -> None:
-        header = build_header(self.shape, self.dtype, self.voxel_size_A, self.origin_A, statistics)
+        header = build_header(
+            self.shape, self.dtype, self.voxel_size_A, self.origin_A, statistics, self.start
+        )
         self._write_bytes(np.frombuffer(header, np.uint8), 0)
 
     def _write_bytes(self, piece: np.ndarray, offset: int) -> None:
@@ -206,10 +212,12 @@ def write_volume(
     voxel_size_A: float,
     origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0),
     dtype: Union[str, type, np.dtype] = np.float32,
+    start: Triple = (0, 0, 0),
 ) -> None:
     """Write a whole array ``(z, y, x)`` as an MRC volume; arguments as in `VolumeWriter`."""
     depth, rows, columns = array.shape
-    with VolumeWriter(path, (depth, rows, columns), voxel_size_A, origin_A, dtype) as writer:
+    shape = (depth, rows, columns)
+    with VolumeWriter(path, shape, voxel_size_A, origin_A, dtype, start) as writer:
         writer.write((0, 0, 0), array)
 
 

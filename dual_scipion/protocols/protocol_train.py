@@ -76,7 +76,9 @@ class ProtDualTrain(ProtDualBase):
         if self.isContinuation() and not os.path.isdir(self.runFolder(CHECKPOINT)):
             self._copyPreviousRun()
         options = self.engineOptions()
-        options["resume"] = os.path.isdir(self.runFolder(CHECKPOINT))
+        # Between two renames of a killed run only the checkpoint before has its name.
+        checkpoints = (CHECKPOINT, f"{CHECKPOINT}.previous")
+        options["resume"] = any(os.path.isdir(self.runFolder(name)) for name in checkpoints)
         if not options["resume"]:
             self.cleanFolder(self.runFolder())
         self.runEngine("train", options, [self.runFolder(MODEL)], PARAMETERS)

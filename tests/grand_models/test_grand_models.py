@@ -276,7 +276,7 @@ def test_a_yaml_list_gives_names_numbers_and_files(tmp_path):
     ("{name: barrel_960, abundance: .nan}", "abundance"),
     ("{name: barrel_960}\n  - {name: barrel_960}", "given twice"),
     ("{name: gold, phantom: barrel_960}", "reserved"),
-    ("{name: [", "not a YAML file"),
+    ("{name: [", "not valid YAML"),
     ("17", "not a mapping"),
 ])
 def test_mistakes_in_a_yaml_list_are_one_clear_line(tmp_path, entry, complaint):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -45,11 +44,24 @@ def test_each_entry_is_a_line_at_once(tmp_path):
         assert json.loads(lines[-1]) == entry(iteration)
 
 
-def test_numbers_that_are_not_finite_come_back(tmp_path):
-    History(tmp_path).add({"iteration": 1, "loss": math.nan, "norm": math.inf})
-    (found,) = read_history(tmp_path)
-    assert math.isnan(found["loss"])
-    assert found["norm"] == math.inf
+@pytest.mark.parametrize(
+    "line",
+    (
+        '{"iteration": 1, "loss": NaN}', '{"iteration": 1, "loss": 1e999}', '{"loss": 1.0}',
+        '{"iteration": -1}', '{"iteration": 1.5}', '{"iteration": true}', '{"iteration": "1"}',
+        '{"iteration": 1, "loss": null}', '{"iteration": 1, "seconds": -3}', "[]", "null", "\0",
+        '{"iteration": 1, "warnings": 3}', "[" * 10_000, '{"iteration": %s}' % ("9" * 5000),
+    ),
+    ids=lambda line: line[:30],
+)
+def test_a_line_that_is_no_entry_is_left_out_and_named(tmp_path, caplog, line):
+    filled(tmp_path, 2)
+    with open(tmp_path / "history.jsonl", "a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
+    History(tmp_path, 2).add(entry(3))
+    assert iterations(tmp_path) == [1, 2, 3]
+    assert "line 3" in caplog.text
+    assert len(caplog.text) < 500
 
 
 def test_a_new_run_starts_a_new_history(tmp_path):

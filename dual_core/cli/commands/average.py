@@ -96,7 +96,10 @@ def run(args: argparse.Namespace) -> int:
     volumes = [open_volume(path, voxel_size_A=args.voxel_size) for path in args.tomograms]
     voxel_size_A = _common_voxel_size(volumes)
     box = args.box or max(4, round(BOX_PER_DIAMETER * args.diameter / voxel_size_A))
-    picks = [_positions(path, voxel_size_A, args) for path in args.picks]
+    picks = [
+        _positions(path, volume.shape, voxel_size_A, args)
+        for path, volume in zip(args.picks, volumes)
+    ]
     with output_folder(args.output) as output:
         average = average_particles(_report(volumes, picks), box, args.contrast)
         ball = fit_ball(average.volume, voxel_size_A)
@@ -132,13 +135,15 @@ def _common_voxel_size(volumes: List[Volume]) -> float:
     return sizes[0]
 
 
-def _positions(path: str, voxel_size_A: float, args: argparse.Namespace) -> np.ndarray:
+def _positions(
+    path: str, shape: Tuple[int, int, int], voxel_size_A: float, args: argparse.Namespace
+) -> np.ndarray:
     """Picks in voxels, ``(n, 3)``; the best first where there are scores."""
     import numpy as np
 
     from dual_core.particles import read_particles
 
-    found = read_particles(path)
+    found = read_particles(path, shape, voxel_size_A)
     if args.only_class is not None:
         found = found.of_class(args.only_class)
     positions = found.positions_A(voxel_size_A) / voxel_size_A

@@ -19,7 +19,12 @@ from dual_core.cli.batch_options import (
     for_record,
     tell_failures,
 )
-from dual_core.cli.common import dump_options, output_folder, progress_bar
+from dual_core.cli.common import (
+    dump_options,
+    finite_float,
+    output_folder,
+    progress_bar,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     wedge.add_argument(
         "--tilt-range",
         nargs=2,
-        type=float,
+        type=finite_float,
         metavar=("MIN", "MAX"),
         help="smallest and largest tilt angle in degrees, such as -60 60 or -50 70; may be left "
         "out only if the model file knows it ('dual info')",

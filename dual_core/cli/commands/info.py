@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict
 
-from dual_core.cli.common import positive_float
+from dual_core.cli.common import (
+    voxel_size,
+)
 
 EXAMPLE = """
 dual info run/model.safetensors
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--voxel-size",
         dest="voxel_size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size in angstrom, instead of that in the header of a volume",
     )
@@ -74,7 +76,11 @@ def _volume_facts(path: Path, voxel_size_A: Any) -> Dict[str, Any]:
         "dtype": str(facts.dtype),
         "voxel_size_A": _plain(facts.voxel_size_A) or "missing",
         "origin_xyz_A": _plain(facts.origin_A),
+        "start_xyz_voxel": list(facts.start),
     }
+    sizes = facts.header_voxel_size_A
+    if voxel_size_A is None and max(sizes) > 1.01 * min(sizes):
+        result["voxel_size_A"] = f"not one: {' x '.join(f'{size:g}' for size in sizes)} (x, y, z)"
     statistics = volume_statistics(volume)
     result.update({name: _plain(value) for name, value in asdict(statistics).items()})
     described = describe(volume)

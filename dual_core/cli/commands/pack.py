@@ -15,11 +15,13 @@ import logging
 
 from dual_core.cli.common import (
     dump_options,
+    finite_float,
     fraction,
     non_negative_int,
     output_folder,
     positive_float,
     positive_int,
+    voxel_size,
 )
 
 logger = logging.getLogger(__name__)
@@ -78,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     volume.add_argument(
         "--voxel-size",
         dest="voxel_size",
-        type=positive_float,
+        type=voxel_size,
         default=10.0,
         metavar="A",
         help="voxel size in angstrom",
@@ -111,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     crowd.add_argument(
         "--gap",
-        type=float,
+        type=finite_float,
         default=0.0,
         metavar="A",
         help="free distance around molecules in angstrom",

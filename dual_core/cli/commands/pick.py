@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     from dual_core.errors import DualError
     from dual_core.picking import PickOptions, pick_particles
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+    from dual_core.volumes.byte_volumes import as_mask
     from dual_core.volumes.reading import open_volume
 
     if args.diameter is None and args.sigma is None:
@@ -125,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     mask = None
     if args.mask is not None:
-        mask = open_volume(args.mask, require_voxel_size=False)
+        mask = as_mask(open_volume(args.mask, require_voxel_size=False))
     settings = {
         "options": vars(options),
         "voxel_size_A": args.voxel_size,

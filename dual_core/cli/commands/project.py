@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Dict
 
 from dual_core.cli.common import (
     dump_options,
+    finite_float,
     fraction,
     non_negative_int,
     output_folder,
     positive_float,
     progress_bar,
+    voxel_size,
 )
 from dual_core.cli.parsing import TWO_OR_THREE
 from dual_core.errors import DualError
@@ -52,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     files.add_argument(
         "--voxel-size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size in angstrom, instead of that in the headers",
     )
@@ -100,7 +102,7 @@ def _add_microscope(group: argparse._ArgumentGroup, default: SimulatorConfig) ->
         "cs": (default.cs_mm, "MM", "spherical aberration"),
     }
     for name, (value, unit, text) in numbers.items():
-        group.add_argument(f"--{name}", type=float, default=value, metavar=unit, help=text)
+        group.add_argument(f"--{name}", type=finite_float, default=value, metavar=unit, help=text)
     group.add_argument(
         "--amplitude-contrast",
         type=fraction,
@@ -148,7 +150,7 @@ def _add_noise(group: argparse._ArgumentGroup, default: SimulatorConfig) -> None
     )
     group.add_argument(
         "--dose",
-        type=float,
+        type=finite_float,
         default=default.total_dose,
         metavar="D",
         help="total dose in e/A^2 that damages the specimen; 0 for none",
@@ -226,7 +228,10 @@ def run(args: argparse.Namespace) -> int:
                 raise DualError(f"{volume.name}: {error}") from error
             for suffix, tomogram in tomograms.items():
                 path = job.output.with_name(job.output.stem + suffix + job.output.suffix)
-                write_volume(path, tomogram, config.voxel_size_A, volume.facts.origin_A)
+                facts = volume.facts
+                write_volume(
+                    path, tomogram, config.voxel_size_A, facts.origin_A, start=facts.start
+                )
                 logger.info("%s: written", path)
         report(len(jobs), len(jobs))
     return 0

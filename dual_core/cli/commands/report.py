@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import List
 
 from dual_core.cli.batch_options import add_machine_arguments, add_tomogram_arguments
-from dual_core.cli.common import positive_float, progress_bar
+from dual_core.cli.common import (
+    finite_float,
+    positive_float,
+    progress_bar,
+)
 from dual_core.errors import DualError
 
 logger = logging.getLogger(__name__)
@@ -73,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tomogram.add_argument(
         "--tilt-range",
         nargs=2,
-        type=float,
+        type=finite_float,
         metavar=("MIN", "MAX"),
         help="tilt angles in degrees, for the scores (default: the model's, or -60 60)",
     )

@@ -21,9 +21,9 @@ from dual_core.cli.common import (
     dump_options,
     non_negative_int,
     output_folder,
-    positive_float,
     positive_int,
     progress_bar,
+    voxel_size,
 )
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--voxel-size",
         dest="voxel_size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size of the grand models in angstrom, instead of that in the headers",
     )

@@ -20,12 +20,15 @@ from dual_core.cli.common import (
     add_device_argument,
     add_precision_argument,
     dump_options,
+    finite_float,
     non_negative_int,
     output_folder,
     positive_float,
     positive_int,
+    voxel_size,
 )
 from dual_core.errors import DualError
+from dual_core.safety.locks import folder_lock
 
 if TYPE_CHECKING:
     from dual_core.training.parallel.ranks import Ranks
@@ -74,6 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     files.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint in the output folder"
+    )
+    files.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="start anew in an output folder that holds a training, and remove that one",
     )
     training = parser.add_argument_group("training")
     training.add_argument(
@@ -162,26 +170,26 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         )
     data.add_argument(
         "--voxel-size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size in angstrom to train on (default: that of the grand models)",
     )
     data.add_argument(
         "--noisy-voxel-size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size of the tomograms, instead of that in their headers",
     )
     data.add_argument(
         "--clean-voxel-size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="voxel size of the grand models, instead of that in their headers",
     )
     data.add_argument(
         "--tilt-range",
         nargs=2,
-        type=float,
+        type=finite_float,
         metavar=("MIN", "MAX"),
         help="of the tomograms in degrees; give it where it is not symmetric, so that patches "
         "are only flipped in ways that keep the missing wedge; --task missing-wedge needs it",
@@ -201,14 +209,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     folder = Path(args.output)
-    if not args.resume and (folder / "model.safetensors").exists():
-        raise DualError(
-            f"{folder} holds a trained model; give --resume to go on, or another --output"
-        )
+    from dual_core.training.checkpoint import holds_training
     from dual_core.training.config import preset_config
     from dual_core.training.loop import RunOptions, train
     from dual_core.training.pairs.halves import match_halves
 
+    if args.resume and args.overwrite:
+        raise DualError("--resume and --overwrite exclude each other; give one of them")
     config = preset_config(args.preset, args.method, **_changes(args))
     options = RunOptions(
         device=args.device,
@@ -222,8 +229,15 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     clean = [Path(path) for path in args.clean]
     halves = match_halves(noisy, args.even, args.odd)
     # Of several processes the first writes and tells.
-    with output_folder(folder) if ranks.first else contextlib.nullcontext():
+    with contextlib.ExitStack() as held:
         if ranks.first:
+            held.enter_context(output_folder(folder))
+            held.enter_context(folder_lock(folder, "a training"))
+            if holds_training(folder) and not (args.resume or args.overwrite):
+                raise DualError(
+                    f"{folder} holds a training or a trained model; give --resume to go on, "
+                    "--overwrite to start anew without it, or another --output"
+                )
             dump_options(args, folder / "train.yaml")
         bar = Progress(config.iterations, args.quiet or not ranks.first)
         try:

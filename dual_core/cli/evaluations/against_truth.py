@@ -9,7 +9,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from dual_core.cli.common import dump_options, non_negative_int, positive_float, replacing
+from dual_core.cli.common import (
+    dump_options,
+    finite_float,
+    non_negative_int,
+    replacing,
+    voxel_size,
+)
 from dual_core.cli.evaluations.table import Row, format_table
 from dual_core.errors import DualError
 
@@ -54,14 +60,14 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tilt-range",
         nargs=2,
-        type=float,
+        type=finite_float,
         default=[-60.0, 60.0],
         metavar=("MIN", "MAX"),
         help="tilt angles in degrees, for the correlation inside the missing wedge",
     )
     parser.add_argument("--tilt-axis", choices=("y", "x"), default="y", help="axis of the tilt")
     parser.add_argument(
-        "--voxel-size", type=positive_float, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
     )
     parser.add_argument("--output", metavar="DIR", help="write CSV, JSON and PNG")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, Tuple
 
@@ -17,6 +16,7 @@ from dual_core.cli.evaluations.against_truth import (
     load_alike,
     score_against_truth,
 )
+from dual_core.safety.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +102,7 @@ def _denoise_with_model(args: argparse.Namespace, contrast: str) -> np.ndarray:
 
     model = DualModel.load(args.model)
     options = DenoiseOptions(contrast=contrast, voxel_size_A=args.voxel_size)
-    with tempfile.TemporaryDirectory(prefix="dual-evaluate-") as folder:
+    with temporary_folder() as folder:
         output = Path(folder, "denoised.mrc")
         denoise_tomogram(args.noisy, output, model.card, make_runner(model, args.device), options)
         denoised = open_volume(output).load()

@@ -13,9 +13,9 @@ from dual_core.cli.batch_options import add_machine_arguments
 from dual_core.cli.common import (
     dump_options,
     output_folder,
-    positive_float,
     positive_int,
     replacing,
+    voxel_size,
 )
 from dual_core.cli.evaluations.against_truth import load_alike
 from dual_core.cli.evaluations.table import Row, format_table
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="density of the halves, for the model; auto finds out",
     )
     parser.add_argument(
-        "--voxel-size", type=positive_float, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
     )
     parser.add_argument(
         "--largest-side",
@@ -92,6 +92,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _require_two(first: np.ndarray, second: np.ndarray, args: argparse.Namespace) -> None:
+    if first.shape == second.shape and bool((first == second).all()):
+        raise DualError(
+            f"{args.first} and {args.second} hold the same values, and so correlate everywhere; "
+            "give two halves of one tomogram"
+        )
+
+
 def _told(result: HalvesResult) -> List[Row]:
     from dual_core.evaluation.halves import crossing_text
 
@@ -110,6 +118,7 @@ def _raw(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.ndarray],
 
     first, voxel_size_A = load_alike(args.first, args)
     second, _ = load_alike(args.second, args)
+    _require_two(first, second, args)
     mask = None if args.mask is None else load_alike(args.mask, args)[0]
     return (*compare_halves(first, second, voxel_size_A, mask=mask), voxel_size_A)
 
@@ -127,6 +136,7 @@ def _with_model(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.nd
     a, b = open_halves(
         args.first, args.second, card, args.contrast, args.voxel_size, args.largest_side
     )
+    _require_two(a.voxels, b.voxels, args)
     mask = None if args.mask is None else read_like(args.mask, a, args.largest_side)
     model = DualModel.load(args.model)
     networks = networks_of(model, args.device, args.precision, args.tile, args.halo)

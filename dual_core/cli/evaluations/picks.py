@@ -8,9 +8,15 @@ import csv
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
-from dual_core.cli.common import dump_options, output_folder, positive_float, replacing
+from dual_core.cli.common import (
+    dump_options,
+    output_folder,
+    positive_float,
+    replacing,
+    voxel_size,
+)
 from dual_core.cli.evaluations.table import Row, format_table
 from dual_core.errors import DualError
 
@@ -77,8 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="each particle for one pick at most, or the paper's: whatever overlaps",
     )
     parser.add_argument(
+        "--tomogram",
+        metavar="T.mrc",
+        help="a tomogram of the size of all, for lists of RELION 5, whose positions are from the "
+        "middle",
+    )
+    parser.add_argument(
         "--voxel-size",
-        type=positive_float,
+        type=voxel_size,
         metavar="A",
         help="of lists that have positions in voxels only (default: as in the other list)",
     )
@@ -143,7 +155,13 @@ def _positions(
 
     from dual_core.particles import read_particles
 
-    truth, picks = read_particles(truth_path), read_particles(picks_path)
+    where: Tuple[Any, ...] = ()
+    if args.tomogram is not None:
+        from dual_core.volumes.reading import open_volume
+
+        volume = open_volume(args.tomogram, voxel_size_A=args.voxel_size)
+        where = (volume.shape, volume.voxel_size_A)
+    truth, picks = read_particles(truth_path, *where), read_particles(picks_path, *where)
     if args.only_class is not None:
         truth = truth.of_class(args.only_class)
     voxel_size_A: Optional[float] = args.voxel_size

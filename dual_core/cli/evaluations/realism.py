@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 from dual_core.cli.common import (
     add_device_argument,
     dump_options,
+    finite_float,
     non_negative_int,
     output_folder,
     positive_float,
     replacing,
+    voxel_size,
 )
 from dual_core.cli.evaluations.against_truth import check_tilt_range
 from dual_core.cli.evaluations.realism_groups import (
@@ -109,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tilt-range",
         nargs=2,
-        type=float,
+        type=finite_float,
         default=[-60.0, 60.0],
         metavar=("MIN", "MAX"),
         help="tilt angles in degrees: where the missing wedge is",
@@ -129,7 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=non_negative_int, default=0, metavar="N", help="of classifier and references"
     )
     parser.add_argument(
-        "--voxel-size", type=positive_float, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
     )
     add_device_argument(parser)
     parser.add_argument("--output", metavar="DIR", help="write CSV, JSON and PNG")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Dict, List, Tuple
 from dual_core.cli.batch_options import add_machine_arguments
 from dual_core.cli.common import (
     dump_options,
+    finite_float,
     non_negative_int,
     output_folder,
     positive_float,
     positive_int,
     progress_bar,
+    voxel_size,
 )
 from dual_core.cli.evaluations.table import Row, format_table
 from dual_core.errors import DualError
@@ -63,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tilt-range",
         nargs=2,
-        type=float,
+        type=finite_float,
         metavar=("MIN", "MAX"),
         help="tilt angles in degrees (default: the model's, or symmetric)",
     )
@@ -74,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="density of the tomograms; auto finds out",
     )
     parser.add_argument(
-        "--voxel-size", type=positive_float, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
     )
     parser.add_argument(
         "--largest-side",

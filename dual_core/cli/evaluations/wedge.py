@@ -7,21 +7,22 @@ import contextlib
 import csv
 import json
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from dual_core.cli.common import (
     add_device_argument,
     dump_options,
+    finite_float,
     non_negative_int,
     output_folder,
-    positive_float,
     replacing,
+    voxel_size,
 )
 from dual_core.cli.evaluations.against_truth import contrast_of, load_alike
 from dual_core.cli.evaluations.table import Row, format_table
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tilt-range",
         nargs=2,
-        type=float,
+        type=finite_float,
         required=True,
         metavar=("MIN", "MAX"),
         help="smallest and largest tilt angle in degrees",
@@ -88,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="density of the tomograms; auto finds out",
     )
     parser.add_argument(
-        "--voxel-size", type=positive_float, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
     )
     parser.add_argument(
         "--seed", type=non_negative_int, default=0, metavar="N", help="of the noise reference"
@@ -166,7 +167,7 @@ def _double(args: argparse.Namespace) -> Result:
         other = DualModel.load(args.measured_from)
         measured_from = (other.card, make_runner(other, args.device))
 
-    with tempfile.TemporaryDirectory(prefix="dual-evaluate-") as folder:
+    with temporary_folder() as folder:
 
         def compensate(volume: np.ndarray) -> np.ndarray:
             before, after = Path(folder, "before.mrc"), Path(folder, "after.mrc")

@@ -13,6 +13,8 @@ import numpy as np
 from dual_core.errors import DualError
 from dual_core.evaluation.realism.examine import Portrait
 from dual_core.figures import COLOURS
+from dual_core.safety.leftovers import temporary_name
+from dual_core.safety.shown import plain_labels
 
 
 def portraits_figure(
@@ -56,8 +58,9 @@ def portraits_figure(
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
     radial.legend(fontsize=8, frameon=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
+        plain_labels(figure)
         figure.savefig(temporary, format="png")
         os.replace(temporary, path)
     except OSError as error:

@@ -118,7 +118,7 @@ class TrustReport:
         """Write `FILE` into a folder."""
         path = folder / FILE
         text = json.dumps(self.as_dict(), indent=1, allow_nan=False)
-        write_atomically(path, text.encode("utf-8"))
+        write_atomically(path, text.encode("utf-8", "backslashreplace"))
         return path
 
 

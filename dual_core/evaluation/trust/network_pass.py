@@ -139,10 +139,15 @@ def networks_of(
         model.structural_generator, model.multiple, model.receptive_radius,
         device, precision, tile, halo,
     )
-    return Networks(
-        functools.partial(run_on_array, denoiser, on_pass=on_pass),
-        functools.partial(run_on_array, restorer, on_pass=on_pass),
-    )
+    turned = model.card.tilt_axis == "x"
+
+    def run(runner: NetworkRunner, volume: np.ndarray) -> np.ndarray:
+        # The networks know the tilt axis y alone.
+        if not turned:
+            return run_on_array(runner, volume, on_pass)
+        return run_on_array(runner, volume.swapaxes(1, 2), on_pass).swapaxes(1, 2)
+
+    return Networks(functools.partial(run, denoiser), functools.partial(run, restorer))
 
 
 def run_on_array(

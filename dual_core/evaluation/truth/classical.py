@@ -13,7 +13,6 @@ import itertools
 import logging
 import shlex
 import subprocess
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import (
@@ -34,6 +33,7 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.evaluation.truth.metrics import psnr, ssim, standardise
+from dual_core.safety.leftovers import temporary_folder
 from dual_core.volumes.reading import open_volume, write_volume
 
 logger = logging.getLogger(__name__)
@@ -283,7 +283,7 @@ def topaz_denoise(
         raise DualError(f"topaz cannot be started with '{command}'; check the command") from error
     # Newer versions choose the network by --arch and pay no heed to --model.
     choice = ["--model", model] + (["--arch", model] if "--arch" in usage.stdout else [])
-    with tempfile.TemporaryDirectory(prefix="dual-topaz-") as folder:
+    with temporary_folder() as folder:
         source, output = Path(folder, "tomogram.mrc"), Path(folder, "output")
         output.mkdir()
         write_volume(source, standardise(volume), voxel_size_A)

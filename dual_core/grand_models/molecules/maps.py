@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from pathlib import Path
 from typing import Optional, Tuple
 
@@ -10,8 +12,11 @@ from scipy import ndimage
 
 from dual_core.errors import DualError
 from dual_core.grand_models.molecules.density import PROTEIN_DENSITY, resolution_sigma_A
+from dual_core.safety.limits import MOST_MOLECULE, VOXEL_SIZE_A, check_voxels, within
 from dual_core.volumes.reading import ArrayVolume, open_volume
 from dual_core.volumes.resampling import ResampledVolume
+
+logger = logging.getLogger(__name__)
 
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4", ".rec")
 
@@ -92,6 +97,13 @@ def map_density(path: Path, voxel_size_A: float, resolution_A: float,
         said = " x ".join(f"{size:g}" for size in spacing)
         raise DualError(f"{path}: its header has no usable voxel size (x, y, z: {said} A); give "
                         "voxel_size_A for it in a YAML list of molecules, or mend the header")
+    if map_voxel_size_A is None:
+        if math.isclose(spacing[0], 1.0, abs_tol=1e-5):
+            logger.warning(
+                "%s: the header says 1.0 A, which often means 'never set'; if it is wrong give "
+                "voxel_size_A for it in a YAML list of molecules", path,
+            )
+        within(spacing[0], VOXEL_SIZE_A, f"{path}: the voxel size in the header")
     values = volume.load().astype(np.float64)
     if not np.all(np.isfinite(values)):
         raise DualError(f"{path}: the map has NaN or infinite values; export it again")
@@ -120,7 +132,13 @@ def _resampled(values: np.ndarray, map_voxel_size_A: float, voxel_size_A: float,
     sigma_there = resolution_sigma_A(2.0 * map_voxel_size_A)
     sigma_A = np.sqrt(max(0.0, sigma_wanted ** 2 - sigma_there ** 2))
     # Room for the blur and for the kernel of the resampling.
-    pad = int(np.ceil(4.0 * sigma_A / map_voxel_size_A)) + 4
+    room = 4.0 * sigma_A / map_voxel_size_A + 4
+    for spacing in (map_voxel_size_A, voxel_size_A):
+        sides = [(side + 2 * room) * map_voxel_size_A / spacing for side in values.shape]
+        check_voxels(sides, f"a molecule's map at voxels of {spacing:g} A",
+                     "check the map's voxel size, or give a --voxel-size nearer to it",
+                     most=MOST_MOLECULE)
+    pad = int(np.ceil(room))
     values = np.pad(values, pad)
     values = ndimage.gaussian_filter(values, sigma_A / map_voxel_size_A, mode="constant")
     volume = ArrayVolume(values, map_voxel_size_A)

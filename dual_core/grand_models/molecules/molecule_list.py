@@ -16,11 +16,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
-import yaml
-
 from dual_core.errors import DualError
 from dual_core.grand_models.molecules.phantoms import PHANTOMS
 from dual_core.grand_models.molecules.sources import MoleculeSpec, class_name_of, file_kind
+from dual_core.safety.documents import read_yaml
+from dual_core.safety.shown import shown
 
 RESERVED_NAMES = ("background", "membrane", "gold", "microtubule", "actin")
 
@@ -86,14 +86,7 @@ def read_molecule_list(path: Path) -> List[MoleculeSpec]:
         If the list cannot be read, a key, a class name or a file is unknown, or a value is
         impossible.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DualError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" near line {mark.line + 1}" if mark is not None else ""
-        raise DualError(f"{path}: not a YAML file{where}; mend it") from error
+    content = read_yaml(path)
     entries = content.get("molecules") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:
         raise DualError(f"{path}: no list of molecules; write 'molecules:' and one "
@@ -111,7 +104,7 @@ def _spec(entry: Any, path: Path, number: int) -> MoleculeSpec:
         raise DualError(f"{where}: not a mapping; write '- {{name: ..., file: ...}}'")
     unknown = [str(key) for key in entry if key not in _KEYS]
     if unknown:
-        raise DualError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
+        raise DualError(f"{where}: unknown key {shown(unknown[0])}; known are {', '.join(_KEYS)}")
     file = None if entry.get("file") is None else path.parent / str(entry["file"])
     name = entry.get("name")
     if name is None and file is not None:
@@ -121,7 +114,7 @@ def _spec(entry: Any, path: Path, number: int) -> MoleculeSpec:
     name = str(name)
     phantom = None if entry.get("phantom") is None else str(entry["phantom"])
     if file is None and (phantom or name) not in PHANTOMS:
-        raise DualError(f"{where}: unknown class name {phantom or name!r}; give its file, or "
+        raise DualError(f"{where}: unknown class name {shown(phantom or name)}; give its file, or "
                         f"one of the built-in molecules {', '.join(PHANTOMS)}")
     if file is not None and phantom is not None:
         raise DualError(f"{where}: has both a file and a phantom; give one of them")
@@ -142,7 +135,7 @@ def _copies(entry: Dict[str, Any], where: str) -> Optional[int]:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise DualError(f"{where}: copies is {value!r}; give a whole number >= 0")
+        raise DualError(f"{where}: copies is {shown(value)}; give a whole number >= 0")
     return value
 
 
@@ -152,6 +145,6 @@ def _number(entry: Dict[str, Any], key: str, where: str, zero: bool = False) -> 
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (
             math.isfinite(value)) or value < 0 or (value == 0 and not zero):
-        raise DualError(f"{where}: {key} is {value!r}; give a number "
+        raise DualError(f"{where}: {key} is {shown(value)}; give a number "
                         f"{'>= 0' if zero else '> 0'}")
     return float(value)

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from dual_core.errors import DualError
 from dual_core.grand_models.molecules.density import PROTEIN_DENSITY
+from dual_core.safety.limits import MOST_MOLECULE, check_voxels
 
 # centre (x, y, z) and semi-axes (a, b, c) along x, y, z, in units that the mass sets
 Blob = Tuple[Tuple[float, float, float], Tuple[float, float, float]]
@@ -136,6 +137,8 @@ def _filled(phantom: Phantom, spacing: float, texture_scale_A: float = 0.0) -> n
     """
     blobs = _expanded(phantom)
     reach = max(float(np.linalg.norm(centre) + axes.max()) for centre, axes, _ in blobs)
+    check_voxels((2 * reach / spacing,) * 3, "a built-in molecule", "give larger voxels",
+                 MOST_MOLECULE)
     half = int(math.ceil(reach / spacing)) + 1
     filled = np.zeros((2 * half + 1,) * 3)
     for centre, axes, frame in blobs:

@@ -12,13 +12,13 @@ import csv
 import io
 import logging
 import os
-import secrets
 import shutil
 from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Union
 
 from dual_core.errors import DualError
 from dual_core.networks.model import write_atomically
+from dual_core.safety.leftovers import temporary_name
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def update_table(folder: PathLike, rows: Iterable[Mapping[str, object]]) -> None
     writer.writeheader()
     for _, row in sorted(table.items()):
         writer.writerow({column: row[column] for column in COLUMNS})
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def _read(path: Path) -> List[Dict[str, str]]:
@@ -119,7 +119,7 @@ def _copy(source: Path, target: Path) -> None:
         same = (there.st_size, there.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
         if same or os.path.samefile(source, target):
             return
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    temporary = temporary_name(target)
     try:
         shutil.copy2(source, temporary)
         os.replace(temporary, target)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -27,18 +28,21 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.particles.tables import (
+    ANGSTROM,
+    CENTRED,
+    LARGEST,
+    VOXEL,
+    csv_columns,
+    numbers,
+    star_columns,
+)
+from dual_core.safety.documents import read_small_text
+from dual_core.safety.leftovers import temporary_name
+from dual_core.safety.shown import printable
 
 PathLike = Union[str, Path]
 Columns = Mapping[str, Sequence[object]]
-
-_VOXEL = ("z_voxel", "y_voxel", "x_voxel")
-_ANGSTROM = ("z_A", "y_A", "x_A")
-_STAR_COORDINATES = ("rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX")
-# Name in RELION -> name in our CSV, for what is read back.
-_STAR_NAMES = {
-    "rlnAutopickFigureOfMerit": "score_sigmas",
-    "rlnClassNumber": "class",
-}
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class ParticleList:
         """
         if "score_sigmas" not in self.columns:
             return None
-        return _numbers(self.path, self.columns, ("score_sigmas",))[:, 0]
+        return numbers(self.path, self.columns, ("score_sigmas",))[:, 0]
 
     def of_class(self, wanted: str) -> ParticleList:
         """Those whose column ``class`` or ``name`` is ``wanted``.
@@ -122,9 +126,9 @@ class ParticleList:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = temporary_name(path)
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(temporary, path)
     finally:
         if temporary.exists():
@@ -143,8 +147,8 @@ def write_csv(path: PathLike, columns: Columns) -> None:
 def position_columns(voxels: np.ndarray, voxel_size_A: float) -> Dict[str, List[str]]:
     """The columns of a CSV that hold positions ``(n, 3)``, in voxels and in angstrom."""
     placed = np.asarray(voxels, dtype=np.float64)
-    columns = {name: placed[:, axis] for axis, name in enumerate(_VOXEL)}
-    columns.update({name: placed[:, axis] * voxel_size_A for axis, name in enumerate(_ANGSTROM)})
+    columns = {name: placed[:, axis] for axis, name in enumerate(VOXEL)}
+    columns.update({name: placed[:, axis] * voxel_size_A for axis, name in enumerate(ANGSTROM)})
     return {name: [f"{value:.3f}" for value in values] for name, values in columns.items()}
 
 
@@ -173,7 +177,10 @@ def write_star(
     """
     placed = np.asarray(voxels, dtype=np.float64).reshape(-1, 3)
     centred = (placed - np.array(shape) / 2) * voxel_size_A
-    name = tomogram_name.replace(" ", "_")
+    # A word of a STAR file, in characters that every program can read.
+    name = re.sub(r"[\s\"'#]", "_", printable(tomogram_name))
+    if re.match(r"_|loop_|data_|$", name):  # what begins a name of a column, or a table
+        name = "t" + name
     number = len(placed)
     table: Dict[str, Sequence[object]] = {
         "rlnTomoName": [name] * number,
@@ -191,11 +198,20 @@ def write_star(
     write_text(Path(path), "\n".join(lines) + "\n")
 
 
-def read_particles(path: PathLike) -> ParticleList:
+def read_particles(
+    path: PathLike,
+    shape: Optional[Tuple[int, int, int]] = None,
+    voxel_size_A: Optional[float] = None,
+) -> ParticleList:
     """Read a particle list, CSV or STAR by the end of its name.
 
     A CSV has the columns ``z_voxel, y_voxel, x_voxel`` or ``z_A, y_A, x_A`` or both; a STAR file
-    ``rlnCoordinateX/Y/Z`` in voxels, of one tomogram.
+    ``rlnCoordinateX/Y/Z`` in voxels, of one tomogram. One of RELION 5 has only
+    ``rlnCenteredCoordinateX/Y/ZAngst``, from the tomogram's middle, and needs the next two.
+
+    Parameters
+    ----------
+    shape, voxel_size_A : of the tomogram, ``(z, y, x)`` and angstrom, where they are known.
 
     Raises
     ------
@@ -204,75 +220,26 @@ def read_particles(path: PathLike) -> ParticleList:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise DualError(f"{path}: cannot be read ({reason}); give a CSV or STAR file") from error
-    columns = _star_columns(path, text) if path.suffix == ".star" else _csv_columns(path, text)
-    voxels = _numbers(path, columns, _VOXEL) if set(_VOXEL) <= set(columns) else None
-    angstroms = _numbers(path, columns, _ANGSTROM) if set(_ANGSTROM) <= set(columns) else None
+        text = read_small_text(path, LARGEST).lstrip("\ufeff")
+    except OSError as error:
+        raise DualError(
+            f"{path}: cannot be read ({error.strerror}); give a CSV or STAR file"
+        ) from error
+    columns = star_columns(path, text) if path.suffix == ".star" else csv_columns(path, text)
+    voxels = numbers(path, columns, VOXEL) if set(VOXEL) <= set(columns) else None
+    angstroms = numbers(path, columns, ANGSTROM) if set(ANGSTROM) <= set(columns) else None
+    if voxels is None and angstroms is None and set(CENTRED) <= set(columns):
+        if shape is None or voxel_size_A is None:
+            raise DualError(
+                f"{path}: positions from the middle of the tomogram (RELION 5), and its size is "
+                "not known; give --tomogram"
+            )
+        middle = np.array(shape) / 2 * voxel_size_A
+        angstroms = numbers(path, columns, CENTRED) + middle
+        voxels = angstroms / voxel_size_A
     if voxels is None and angstroms is None:
         raise DualError(
             f"{path}: no positions; it needs columns x_voxel, y_voxel, z_voxel or x_A, y_A, z_A "
             "(CSV), or rlnCoordinateX, Y and Z (STAR)"
         )
     return ParticleList(path, voxels, angstroms, columns)
-
-
-def _csv_columns(path: Path, text: str) -> Dict[str, List[str]]:
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
-    if not rows:
-        raise DualError(f"{path}: empty; give a CSV file with a header")
-    header = [name.strip() for name in rows[0]]
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise DualError(
-                f"{path}: row {number} has {len(row)} values under {len(header)} column names; "
-                "mend the file"
-            )
-    return {name: [row[at].strip() for row in rows[1:]] for at, name in enumerate(header)}
-
-
-def _star_columns(path: Path, text: str) -> Dict[str, List[str]]:
-    """The first table of a STAR file that has coordinates, under the names of our CSV."""
-    names: List[str] = []
-    rows: List[List[str]] = []
-    for line in [*text.splitlines(), "data_"]:
-        words = line.partition(" #")[0].split()
-        if not words or words[0].startswith("#"):
-            continue
-        if words[0].startswith(("data_", "loop_")):
-            if set(_STAR_COORDINATES) <= set(names):
-                break
-            names, rows = [], []
-        elif words[0].startswith("_"):
-            names.append(words[0][1:])
-        else:
-            rows.append(words)
-    if any(len(row) != len(names) for row in rows):
-        raise DualError(f"{path}: rows and columns of its table do not agree; mend the file")
-    table = {name: [row[at] for row in rows] for at, name in enumerate(names)}
-    if len(set(table.get("rlnTomoName", table.get("rlnMicrographName", [])))) > 1:
-        raise DualError(f"{path}: particles of several tomograms; give one file a tomogram")
-    columns = dict(table)
-    if set(_STAR_COORDINATES) <= set(table):
-        columns.update(zip(_VOXEL, (table[name] for name in _STAR_COORDINATES)))
-        if "rlnPixelSize" in table:
-            sizes = _numbers(path, table, ("rlnPixelSize",))
-            placed = _numbers(path, table, _STAR_COORDINATES) * sizes
-            for axis, name in enumerate(_ANGSTROM):
-                columns[name] = [repr(value) for value in placed[:, axis].tolist()]
-    columns.update({ours: table[name] for name, ours in _STAR_NAMES.items() if name in table})
-    return columns
-
-
-def _numbers(path: Path, columns: Columns, names: Sequence[str]) -> np.ndarray:
-    try:
-        values = np.array([columns[name] for name in names], dtype=np.float64).T
-    except ValueError as error:
-        raise DualError(
-            f"{path}: {', '.join(names)}: not all are numbers ({error}); mend the file"
-        ) from error
-    if not np.isfinite(values).all():
-        raise DualError(f"{path}: {', '.join(names)}: NaN or infinite values; mend the file")
-    return values
