@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Iterator, List, Optional, Sequence
 
 from dual_core.errors import DualError
+from dual_core.noise_model.explained import ExplainedVolume
+from dual_core.noise_model.linear_file import linear_of
 from dual_core.report.page.views import Input, check_alike
 from dual_core.report.run_folder import RunFolder
 from dual_core.tasks.batch import BatchRecord, file_hash, plan_jobs
 from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
-from dual_core.volumes.reading import Volume, open_volume
+from dual_core.volumes.reading import ReadableVolume, Volume, open_volume
 
 logger = logging.getLogger(__name__)
 
@@ -130,3 +132,18 @@ def _find_or_make(
         record.add(job, numbers)
         found.append(job.output)
     return found
+
+
+def explained_of(run: RunFolder, given: Input, denoised: Volume) -> Optional[ReadableVolume]:
+    """What the density explains of its tomogram; None for a model without a linear model."""
+    if run.card is None:
+        return None
+    from dual_core.networks.model import DualModel
+
+    tensors = DualModel.load(run.model).linear
+    linear = linear_of({name: tensor.numpy() for name, tensor in tensors.items()})
+    if linear is None:
+        return None
+    return ExplainedVolume(
+        denoised, given.volume, linear, run.card.voxel_size_A, run.card.tilt_axis
+    )

@@ -42,9 +42,12 @@ def tomogram_section(views: Sequence[TomogramView]) -> Markup:
         "Raw, denoised, removed",
         "tomograms",
         paragraph(
-            "Removed is raw minus denoised, in the grey scale of raw. It should look like plain "
-            "noise. A particle or a membrane that you see there was taken away by mistake; one "
-            "that you see in denoised and find no trace of in raw may be invented."
+            "Removed is raw minus what the denoised density explains of it: the density seen "
+            "through the contrast transfer and the missing wedge of the tomogram, in the grey "
+            "scale of raw. It should look like plain noise. A particle or a membrane that you see "
+            "there was taken away by mistake; one that you see in denoised and find no trace of "
+            "in raw may be invented. A model without a measured transfer (of DUAL 0.1) has the "
+            "density itself taken away, and then structure is always seen."
         ),
         [_tomogram(view, number == 0) for number, view in enumerate(views)],
     )

@@ -12,7 +12,7 @@ from dual_core import __version__
 from dual_core.errors import DualError
 from dual_core.evaluation.trust.examine import DIAMETER_A, TrustOptions
 from dual_core.networks.model import write_atomically
-from dual_core.report.denoised import Bar, Machine, denoised_volumes, no_bar
+from dual_core.report.denoised import Bar, Machine, denoised_volumes, explained_of, no_bar
 from dual_core.report.judging import judge
 from dual_core.report.page.markup import Markup, element
 from dual_core.report.page.style import CSS, SCRIPT
@@ -126,7 +126,10 @@ def _results(
     )
     told = None if run.card is None else run.card.tilt_range_deg
     tilts = options.tilt_range or told or DEFAULT_TILTS
-    views = [view_tomogram(one, volume, tilts) for one, volume in zip(inputs, volumes)]
+    views = [
+        view_tomogram(one, volume, tilts, explained_of(run, one, volume))
+        for one, volume in zip(inputs, volumes)
+    ]
     if trust is not None:
         return views, trust, ""
     if not options.trust:

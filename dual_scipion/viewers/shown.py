@@ -120,7 +120,7 @@ def _processed(
 
 
 def _denoised(protocol: Any) -> Progress:
-    difference = Difference("removed (raw − denoised)", 0, 1)
+    difference = Difference("raw − denoised (with wedge and CTF)", 0, 1)
     return _processed(protocol, "denoised", difference, same_units=True)
 
 

@@ -18,21 +18,29 @@ from dual_core.cli.common import (
     voxel_size,
 )
 from dual_core.cli.evaluations.against_truth import load_alike
+from dual_core.cli.evaluations.coherence import (
+    add_coherence_arguments,
+    coherences,
+    tell,
+    write,
+)
 from dual_core.cli.evaluations.table import Row, format_table
 from dual_core.errors import DualError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from dual_core.evaluation.half_coherence import HalfCoherence
     from dual_core.evaluation.halves import HalvesResult
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "FSC of half tomograms, raw and, with a model, each denoised by itself"
+SUMMARY = "half tomograms: does a denoised one know more than a filter? FSC, raw and denoised"
 DESCRIPTION = (
     "Fourier shell correlation of two half tomograms with independent noise, as 'dual project\n"
     "--halves' writes them. The FSC of denoised halves measures consistency, not truth: what the\n"
-    "network expects to see is common to both halves."
+    "network expects to see is common to both halves. So each denoised half is also compared with\n"
+    "the other as it was measured (half coherence): above 1 it knows more than any filter."
 )
 EXAMPLE = """
   dual evaluate halves tomo_odd.mrc tomo_even.mrc --model run/model.safetensors --output fsc
@@ -67,17 +75,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of larger halves the middle N voxels along each axis are compared (with --model)",
     )
     parser.add_argument("--output", metavar="DIR", help="write CSV and PNG")
+    add_coherence_arguments(parser)
     add_machine_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Correlate, print a table and write the files."""
-    for path in (args.first, args.second):
+    for path in (args.first, args.second, *(one for pair in args.pair for one in pair)):
         if not Path(path).exists():
             raise DualError(f"{path}: no such file; check the path")
     folder = output_folder(args.output) if args.output else contextlib.nullcontext()
     with folder as output:
-        result, volumes, voxel_size_A = _with_model(args) if args.model else _raw(args)
+        found: List[Tuple[str, HalfCoherence]] = []
+        if args.model:
+            result, volumes, voxel_size_A, found = _with_model(args)
+        else:
+            result, volumes, voxel_size_A = _raw(args)
         rows: List[Row] = [{"halves": name, **row} for name, row in result.rows().items()]
         print(format_table(_told(result), COLUMNS))
         if result.gain is not None:
@@ -85,8 +98,11 @@ def run(args: argparse.Namespace) -> int:
 
             print(f"mean FSC at the scale of particles: {result.gain:+.3f} by denoising")
             print(CAUTION)
+            tell(found)
         if output:
             _write(output, rows, result, volumes, voxel_size_A)
+            if found:
+                write(found, output)
             dump_options(args, output / "evaluate.yaml")
             logger.info("written: %s", output)
     return 0
@@ -123,7 +139,9 @@ def _raw(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.ndarray],
     return (*compare_halves(first, second, voxel_size_A, mask=mask), voxel_size_A)
 
 
-def _with_model(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.ndarray], float]:
+def _with_model(
+    args: argparse.Namespace,
+) -> Tuple[HalvesResult, Dict[str, np.ndarray], float, List[Tuple[str, HalfCoherence]]]:
     from dual_core.networks.card import read_card
 
     card = read_card(args.model)
@@ -143,7 +161,10 @@ def _with_model(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.nd
     result, volumes = compare_halves(
         a.voxels, b.voxels, a.voxel_size_A, networks.denoise, mask
     )
-    return result, volumes, a.voxel_size_A
+    denoised = volumes["A denoised"], volumes["B denoised"]
+    first = (a.voxels, b.voxels, *denoised, a.voxel_size_A)
+    found = coherences(args, card, networks, first)
+    return result, volumes, a.voxel_size_A, found
 
 
 def _write(

@@ -18,6 +18,7 @@ VERDICTS = ("green", "amber", "red")  # from good to bad
 # Key -> (title, unit, green up to, amber up to); red beyond. Where green is the larger of the two
 # limits large values are the good ones.
 THRESHOLDS: Dict[str, Tuple[str, str, float, float]] = {
+    "half_coherence": ("Does the result know more than a filter?", "", 1.0, 0.95),
     "explained": ("Part of the tomogram that the structure explains", "", 0.05, 0.01),
     "scale": ("Scale of the structure on its way back", "", 0.60, 0.25),
     "removed_correlation": ("Correlation of what was removed with the result", "", 0.45, 0.70),
@@ -139,6 +140,26 @@ class PickCounts:
 
 # Below so many picks in the tomogram their ratio says nothing.
 FEWEST_PICKS = 10
+
+
+def coherence_finding(
+    verdict: Optional[float], lowest: float, detail_A: float, halves: bool
+) -> Finding:
+    """Half coherence: the mean ratio over the judged shells, the lowest one and its detail."""
+    source = (
+        "Denoised, a half agrees with the other one as it was measured"
+        if halves
+        else "Denoised, one of two copies with independent noise agrees with the other"
+    )
+    if verdict is None:
+        sentence = "Cannot be measured: no shell has a coherence that lets one judge."
+    else:
+        sentence = (
+            f"{source} {verdict:.2f} times as well as the raw one does, on average over the "
+            f"shells that let one judge (least: {lowest:.2f} at {detail_A:.0f} A). 1 is what any "
+            "filter has; below it the result tells less of the specimen than a filter would."
+        )
+    return finding("half_coherence", verdict, sentence)
 
 
 def removed_findings(

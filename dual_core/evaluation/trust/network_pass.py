@@ -15,6 +15,8 @@ from typing import Any, Callable, Optional, Tuple, Union
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.noise_model.calibration import LinearModel
+from dual_core.noise_model.linear_file import linear_of
 from dual_core.tasks.denoise import make_runner
 from dual_core.tasks.given_volume import GivenTomogram, on_the_grid_of
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
@@ -33,11 +35,14 @@ class Networks:
     """The two U-Nets as functions of standardised volumes ``(z, y, x)``, float32.
 
     ``denoise`` is Dn, ``restore`` is Gs without noise: what the structure alone would look
-    like in a tomogram, with missing wedge and contrast transfer.
+    like in a tomogram, with missing wedge and contrast transfer. ``linear`` is the model's linear
+    model, if it has one, and ``tilt_axis`` that of its tomograms.
     """
 
     denoise: Function
     restore: Function
+    linear: Optional[LinearModel] = None
+    tilt_axis: str = "y"
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,11 @@ def networks_of(
             return run_on_array(runner, volume, on_pass)
         return run_on_array(runner, volume.swapaxes(1, 2), on_pass).swapaxes(1, 2)
 
-    return Networks(functools.partial(run, denoiser), functools.partial(run, restorer))
+    linear = linear_of({name: tensor.cpu().numpy() for name, tensor in model.linear.items()})
+    return Networks(
+        functools.partial(run, denoiser), functools.partial(run, restorer),
+        linear, model.card.tilt_axis,
+    )
 
 
 def run_on_array(

@@ -9,6 +9,7 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
 from dual_core.errors import DualError
 from dual_core.evaluation.halves import HalvesResult, compare_halves, crossing_text, fsc_figure
+from dual_core.evaluation.trust.coherence import coherence_findings
 from dual_core.evaluation.trust.examine import TrustOptions, examine
 from dual_core.evaluation.trust.figures import trust_figures
 from dual_core.evaluation.trust.findings import Finding, TomogramTrust, TrustReport, halves_findings
@@ -95,7 +96,14 @@ def trust_report(
             opened.origin_A,
         )
         figures = trust_figures(examination.volumes, output, stem, opened.voxel_size_A)
-        findings = list(examination.findings)
+        halves_of_it = None
+        if number == 0 and pair is not None:
+            halves_of_it = pair[0].voxels, pair[1].voxels
+        findings = coherence_findings(
+            opened.voxels, opened.voxel_size_A, networks,
+            options.tilt_range_deg or card.tilt_range_deg, halves_of_it,
+        )
+        findings += examination.findings
         if number == 0 and pair is not None:
             result, _ = compare_halves(
                 pair[0].voxels, pair[1].voxels, pair[0].voxel_size_A, networks.denoise

@@ -121,16 +121,23 @@ def check_alike(tomogram: Volume, other: Volume, what: str) -> None:
 
 
 def view_tomogram(
-    given: Input, denoised: Volume, tilt_range: Tuple[float, float]
+    given: Input,
+    denoised: Volume,
+    tilt_range: Tuple[float, float],
+    explained: Optional[ReadableVolume] = None,
 ) -> TomogramView:
     """Draw slices and spectra of a tomogram and what denoising made of it, and score both.
 
     Slices are read one by one, spectra are of the middle, at most `SPECTRUM_CROP` voxels a
     side; the scores of at most `SCORED_VOXELS` voxels in the middle. Truths have bright
-    density; the tomogram's contrast is the one that correlates.
+    density; the tomogram's contrast is the one that correlates. What was removed is the tomogram
+    less `explained`, by default less the denoised one itself.
     """
     volume, truth = given.volume, given.truth
-    volumes: Dict[str, ReadableVolume] = {"raw": volume, "denoised": denoised}
+    explained = denoised if explained is None else explained
+    volumes: Dict[str, ReadableVolume] = {
+        "raw": volume, "denoised": denoised, "explained": explained
+    }
     scores, sign = None, 1.0
     if truth is not None:
         volumes["truth"] = truth
@@ -139,7 +146,7 @@ def view_tomogram(
         except DualError as error:  # constant, as of an untrained model: the page shows that
             logger.warning("%s: no scores (%s)", given.path, error)
     depths = sorted({int(volume.shape[0] * depth) for depth in DEPTHS})
-    spectra, curve, removed_share, crop = _spectra(volume, denoised)
+    spectra, curve, removed_share, crop = _spectra(volume, denoised, explained)
     return TomogramView(
         name=given.path.name,
         shape=volume.shape,
@@ -190,7 +197,7 @@ def _cut(volumes: Dict[str, ReadableVolume], plane: str, index: int, sign: float
     panels = [
         ("raw", grey_picture(raw, (low, high))),
         ("denoised", grey_picture(cuts["denoised"])),
-        ("removed", grey_picture(raw - cuts["denoised"], (low - middle, high - middle))),
+        ("removed", grey_picture(raw - cuts["explained"], (low - middle, high - middle))),
     ]
     if "truth" in cuts:
         panels.append(("truth", grey_picture(sign * cuts["truth"])))
@@ -201,7 +208,7 @@ def _cut(volumes: Dict[str, ReadableVolume], plane: str, index: int, sign: float
 
 
 def _spectra(
-    volume: ReadableVolume, denoised: ReadableVolume
+    volume: ReadableVolume, denoised: ReadableVolume, explained: ReadableVolume
 ) -> Tuple[Panels, Picture, float, Triple]:
     z, y, x = (min(side, SPECTRUM_CROP) for side in volume.shape)
     crop = (z, y, x)
@@ -210,11 +217,13 @@ def _spectra(
     raw = (raw - raw.mean(dtype=np.float64)).astype(np.float32) / np.float32(spread)
     clean = read_middle(denoised, crop)
     clean = (clean - clean.mean(dtype=np.float64)).astype(np.float32) / np.float32(spread)
-    removed_share = 1 - float(clean.var(dtype=np.float64))
+    kept = read_middle(explained, crop)
+    kept = (kept - kept.mean(dtype=np.float64)).astype(np.float32) / np.float32(spread)
+    removed_share = 1 - float(kept.var(dtype=np.float64))
     panels: Panels = []
     curves = {}
     for label in ("raw", "denoised", "removed"):
-        block = raw if label == "raw" else clean if label == "denoised" else raw - clean
+        block = raw if label == "raw" else clean if label == "denoised" else raw - kept
         power = log_power(block)
         panels.append((label, spectrum_picture(central_slice(power, "xz"))))
         frequency, mean = radial_mean(power)
