@@ -453,7 +453,7 @@ def _judged(status: int, text: str, work: Path) -> str:
 
 def fuzz(
     families: Sequence[str], inputs: int, seed: int, keep: Optional[Path] = None,
-    seeds: Optional[Path] = None,
+    seeds: Optional[Path] = None, say: Callable[[str], object] = lambda line: None,
 ) -> Tuple[Dict[str, Counter], List[Tuple[str, Command, Outcome]]]:
     """Try so many inputs of each family; (how often each outcome of each family, failures)."""
     found: Dict[str, Counter] = {name: Counter() for name in families}
@@ -480,6 +480,7 @@ def fuzz(
                     if keep is not None:
                         shutil.copytree(work, keep / f"{name}_{number}".replace(" ", "_"),
                                         symlinks=True, dirs_exist_ok=True)
+            say(f"{name}: {dict(found[name])}")
     return found, failures
 
 
@@ -493,7 +494,7 @@ def main() -> int:
     args = parser.parse_args()
     each = -(-args.inputs // len(args.families))
     started = time.monotonic()
-    found, failures = fuzz(args.families, each, args.seed, args.output)
+    found, failures = fuzz(args.families, each, args.seed, args.output, say=print)
     kinds = sorted({kind for counts in found.values() for kind in counts})
     print("| family | " + " | ".join(kinds) + " |")
     print("|---" * (len(kinds) + 1) + "|")
