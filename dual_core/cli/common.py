@@ -27,6 +27,7 @@ PROGRAM_OPTIONS = ("command", "config", "debug", "verbose", "quiet", "help", "ve
 # Options of one call: whoever repeats the work from its dumped options does not want them.
 CALL_OPTIONS = ("resume", "overwrite", "time_limit")
 LOG_INTERVAL_S = 30.0
+LONGEST_MESSAGE = 1200  # of an error; what a value adds to it is shorter
 MOST = 1_000_000_000  # of what can be counted
 FINITE = Bounds(-1e9, 1e9)
 POSITIVE = Bounds(1e-9, 1e9)
@@ -266,6 +267,6 @@ def _line_reporter(label: str, unit: str) -> Callable[[int, int], None]:
 
 
 def one_line(text: object) -> str:
-    """Any message on one line, without what acts on a terminal."""
-    return safe_lines(" ".join(str(text).split()))
+    """Any message on one line, not too long and without what acts on a terminal."""
+    return printable(" ".join(str(text).split()), LONGEST_MESSAGE)
 

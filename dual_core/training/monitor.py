@@ -114,7 +114,7 @@ def wrong_entry(entry: Any) -> str:
         elif name == "iteration":
             good = isinstance(value, int) and number and ITERATIONS.hold(value)
         else:
-            good = number and is_plain(value) and math.isfinite(float(value))
+            good = number and math.isfinite(value) and abs(value) < 2**63
             good = good and (name != "seconds" or value >= 0)
         if not good:
             return f"has {shown(value)} as its field {shown(name)}"
