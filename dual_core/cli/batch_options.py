@@ -39,8 +39,8 @@ def add_tomogram_arguments(parser: argparse.ArgumentParser) -> argparse._Argumen
     return tomogram
 
 
-def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a network at work on tiles, in a help group of their own."""
+def add_machine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options of a network at work on tiles, in a help group of their own; the group."""
     machine = parser.add_argument_group("machine")
     add_device_argument(machine)
     add_precision_argument(machine)
@@ -48,13 +48,25 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=positive_int,
         metavar="N",
-        help="longest side of a tile in voxels, halo included (default: what suits the device)",
+        help="longest side of a tile in voxels, halo included (default: the memory decides)",
     )
     machine.add_argument(
         "--halo",
         type=non_negative_int,
         metavar="N",
         help="context around the core of a tile in voxels (default: chosen with the tile)",
+    )
+    return machine
+
+
+def add_memory_argument(group: argparse._ArgumentGroup) -> None:
+    """Add ``--memory``."""
+    group.add_argument(
+        "--memory",
+        type=positive_float,
+        metavar="GIB",
+        help="memory in GiB that the tiles are chosen for: of the whole program on a CPU, of the "
+        "tiles on a GPU (default: a share of what is free)",
     )
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import types
 
 import mrcfile
@@ -240,10 +241,11 @@ def test_cuda_tile_is_chosen_from_free_memory(monkeypatch):
         mem_get_info=lambda d: (2 * 2**30, 8 * 2**30),
     )
     monkeypatch.setattr(torch, "cuda", fake)
-    side = runner._suitable_side()
-    assert side % 4 == 0 and 0.6 * 2**31 < 1000 * side**3 < 0.75 * 2**31
+    runner.side = None
+    most = math.prod(runner.plan((1000, 1000, 1000)).input_shape)
+    assert 0.5 * 2**31 < 1000 * most < 0.75 * 2**31
     fake.mem_get_info = lambda d: (2**40, 2**40)
-    assert runner._suitable_side() == runner_module.CUDA_LONGEST_SIDE
+    assert math.prod(runner.plan((1000, 1000, 1000)).input_shape) <= runner_module.CUDA_MOST_VOXELS
 
 
 # --- one tomogram -----------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any, Dict
 
 from dual_core.cli.batch_options import (
     add_machine_arguments,
+    add_memory_argument,
     add_tomogram_arguments,
     for_record,
     tell_failures,
@@ -82,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "denoising model and model for a missing-wedge model",
     )
     add_tomogram_arguments(parser)
-    add_machine_arguments(parser)
+    add_memory_argument(add_machine_arguments(parser))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         contrast=args.contrast,
         voxel_size_A=args.voxel_size,
     )
-    machine = (args.device, args.precision, args.tile, args.halo)
+    machine = (args.device, args.precision, args.tile, args.halo, args.memory)
     runner = make_runner(DualModel.load(args.model), *machine)
     measured_from = None
     if args.measured_from is not None:

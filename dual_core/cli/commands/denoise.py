@@ -13,6 +13,7 @@ from typing import Any, Dict
 
 from dual_core.cli.batch_options import (
     add_machine_arguments,
+    add_memory_argument,
     add_tomogram_arguments,
     for_record,
     tell_failures,
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="intensities of the result: the tomogram's or those of the clean domain",
     )
     add_tomogram_arguments(parser)
-    add_machine_arguments(parser)
+    add_memory_argument(add_machine_arguments(parser))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         voxel_size_A=args.voxel_size,
     )
     model = DualModel.load(args.model)
-    runner = make_runner(model, args.device, args.precision, args.tile, args.halo)
+    runner = make_runner(model, args.device, args.precision, args.tile, args.halo, args.memory)
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
     settings = {

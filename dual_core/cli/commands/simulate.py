@@ -14,7 +14,7 @@ import logging
 from dataclasses import asdict
 from typing import Any, Dict, List
 
-from dual_core.cli.batch_options import tell_failures
+from dual_core.cli.batch_options import add_memory_argument, tell_failures
 from dual_core.cli.common import (
     add_device_argument,
     add_precision_argument,
@@ -128,6 +128,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="context around the core of a tile in voxels (default: by the model)",
     )
+    add_memory_argument(machine)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -165,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
         voxel_size_A=args.voxel_size,
     )
     model = DualModel.load(args.model)
-    runner = SimulationRunner(model, args.device, args.precision, args.tile, args.halo)
+    runner = SimulationRunner(model, args.device, args.precision, args.tile, args.halo, args.memory)
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
     warn_of_other_task(card)

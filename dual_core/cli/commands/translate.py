@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     )
     model = DualModel.load(args.model)
     runner = make_translation_runner(
-        model, args.direction, args.device, args.precision, args.tile, args.halo
+        model, args.direction, args.device, args.precision, args.tile, args.halo, args.memory
     )
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
