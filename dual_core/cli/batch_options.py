@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def add_shard_argument(group: argparse._ArgumentGroup) -> None:
+    """Add ``--shard``."""
+    group.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="do a fixed share of the list alone: file I and every N-th after it, so that the "
+        "jobs of an array can share the work; 'dual info DIR' sums up all of them",
+    )
+
+
 def add_tomogram_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add ``--contrast`` and ``--voxel-size``, in a help group of their own; the group."""
     tomogram = parser.add_argument_group("tomogram")

@@ -14,6 +14,7 @@ from typing import Any, Dict
 from dual_core.cli.batch_options import (
     add_machine_arguments,
     add_memory_argument,
+    add_shard_argument,
     add_tomogram_arguments,
     for_record,
     tell_failures,
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip the tomograms that were finished before with the same model and options",
     )
+    add_shard_argument(files)
     result = parser.add_argument_group("result")
     result.add_argument(
         "--strength",
@@ -71,8 +73,10 @@ def run(args: argparse.Namespace) -> int:
     """Run ``dual denoise``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.networks.card import read_card
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+    from dual_core.tasks.shards import Shard, ShardStatus
 
-    jobs = plan_jobs(args.tomograms, args.output, "_denoised")
+    shard = Shard.parse(args.shard)
+    jobs = shard.of(plan_jobs(args.tomograms, args.output, "_denoised"))
     # Before torch is imported, which takes seconds.
     card = read_card(args.model)
 
@@ -105,8 +109,10 @@ def run(args: argparse.Namespace) -> int:
         return for_record(asdict(report))
 
     with output_folder(args.output) as output:
-        record = BatchRecord(output / "denoise.jsonl", settings)
-        dump_options(args, output / "denoise.yaml")
-        summary = run_jobs(jobs, work, record, args.resume)
+        record = BatchRecord(output / shard.name("denoise.jsonl"), settings)
+        status = ShardStatus(record, shard, jobs)
+        dump_options(args, output / shard.name("denoise.yaml"))
+        summary = run_jobs(jobs, work, record, args.resume, status.write)
+        status.write(summary)
     tell_failures(summary, len(jobs))
     return summary.status
