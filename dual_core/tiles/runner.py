@@ -129,9 +129,15 @@ class NetworkRunner:
             )
         if self.side is not None:
             return plan_for_side(shape, self.side, self.halo, self.multiple, self.inside)
-        plan = plan_for_voxels(
-            shape, self._most_voxels() * self._shrunk, self.halo, self.multiple, self.inside
-        )
+        most = self._most_voxels() * self._shrunk
+        # Below it the halo is nearly all that is computed.
+        least = (3 * round_up(self.halo, self.multiple) + self.multiple) ** 3
+        if self._memory is not None and most < min(least, math.prod(shape)):
+            logger.warning(
+                "%g GiB are too little for tiles of a sensible size; tiles of %.1f million voxels "
+                "are taken all the same", self._memory, least / 1e6,
+            )
+        plan = plan_for_voxels(shape, max(most, least), self.halo, self.multiple, self.inside)
         # Half of this is what is tried when it was too much.
         self._planned = math.prod(plan.input_shape)
         return plan
@@ -201,7 +207,7 @@ class NetworkRunner:
         import torch
 
         fewer = self._planned // 2
-        if fewer < (2 * round_up(self.halo, self.multiple) + self.multiple) ** 3:
+        if fewer < (3 * round_up(self.halo, self.multiple) + self.multiple) ** 3:
             return False
         logger.warning(
             "out of memory on %s with tiles of %.1f million voxels; trying half of it",

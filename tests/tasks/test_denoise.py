@@ -219,6 +219,20 @@ def test_out_of_memory_halves_the_tile_and_says_so(tmp_path, caplog):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.mrc", "small.mrc", "t.mrc"]
 
 
+def test_out_of_memory_halves_tiles_that_the_memory_chose(tmp_path, caplog):
+    source = write(tmp_path / "t.mrc", phantom((24, 24, 200)))
+    denoise(source, tmp_path / "small.mrc", tile=32)
+    hungry = Hungry()
+    denoise(source, tmp_path / "o.mrc", fake_model(hungry))
+    assert hungry.sides[0] == 200 and hungry.sides[-1] <= 40
+    np.testing.assert_allclose(read(tmp_path / "o.mrc"), read(tmp_path / "small.mrc"), rtol=1e-5)
+
+
+def test_too_little_memory_is_said(caplog):
+    make_runner(fake_model(radius=29), device="cpu", memory=0.01).plan((300, 300, 300))
+    assert "too little" in caplog.text
+
+
 def test_out_of_memory_with_the_smallest_tile_is_an_error(tmp_path):
     source = write(tmp_path / "t.mrc", phantom((24, 24, 100)))
     with pytest.raises(DualError, match="out of memory"):
