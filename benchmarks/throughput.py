@@ -81,12 +81,13 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--tile", help="as for dual denoise")
     parser.add_argument("--halo", help="as for dual denoise")
+    parser.add_argument("--memory", help="as for dual denoise")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", type=Path, help="where to work; default: temporary files")
     args = parser.parse_args()
     shape = tuple(args.shape)
     options = ["--device", args.device, "--precision", args.precision]
-    for name in ("tile", "halo"):
+    for name in ("tile", "halo", "memory"):
         if getattr(args, name):
             options += [f"--{name}", getattr(args, name)]
     with tempfile.TemporaryDirectory(dir=args.folder) as name:

@@ -10,6 +10,7 @@ from dual_core.cli.common import (
     add_device_argument,
     add_precision_argument,
     non_negative_int,
+    positive_float,
     positive_int,
     voxel_size,
 )
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from dual_core.tasks.batch import BatchSummary
 
 logger = logging.getLogger(__name__)
+
+
+def add_shard_argument(group: argparse._ArgumentGroup) -> None:
+    """Add ``--shard``."""
+    group.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="do a fixed share of the list alone: file I and every N-th after it, so that the "
+        "jobs of an array can share the work; 'dual info DIR' sums up all of them",
+    )
 
 
 def add_tomogram_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -39,8 +50,8 @@ def add_tomogram_arguments(parser: argparse.ArgumentParser) -> argparse._Argumen
     return tomogram
 
 
-def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a network at work on tiles, in a help group of their own."""
+def add_machine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options of a network at work on tiles, in a help group of their own; the group."""
     machine = parser.add_argument_group("machine")
     add_device_argument(machine)
     add_precision_argument(machine)
@@ -48,13 +59,25 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=positive_int,
         metavar="N",
-        help="longest side of a tile in voxels, halo included (default: what suits the device)",
+        help="longest side of a tile in voxels, halo included (default: the memory decides)",
     )
     machine.add_argument(
         "--halo",
         type=non_negative_int,
         metavar="N",
         help="context around the core of a tile in voxels (default: chosen with the tile)",
+    )
+    return machine
+
+
+def add_memory_argument(group: argparse._ArgumentGroup) -> None:
+    """Add ``--memory``."""
+    group.add_argument(
+        "--memory",
+        type=positive_float,
+        metavar="GIB",
+        help="memory in GiB that the tiles are chosen for: of the whole program on a CPU, of the "
+        "tiles on a GPU (default: a share of what is free)",
     )
 
 

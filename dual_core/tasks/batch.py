@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from dual_core.errors import DualError
 from dual_core.safety.documents import parse_json
@@ -60,11 +61,13 @@ def plan_jobs(sources: Sequence[PathLike], folder: PathLike, suffix: str) -> Lis
         if count > 1:
             clash = ", ".join(str(job.source) for job in jobs if job.output == output)
             raise DualError(f"{clash}: would all become {output}; give them to separate folders")
+    # By name and by identity, once for each file: lists have thousands.
+    named = {key: job for job in jobs for key in _identities(job.source)}
     for job in jobs:
-        for other in jobs:
-            if _is_same_file(job.output, other.source):
+        for key in _identities(job.output):
+            if key in named:
                 raise DualError(
-                    f"{other.source}: would be overwritten by the result of {job.source}; "
+                    f"{named[key].source}: would be overwritten by the result of {job.source}; "
                     "choose another --output folder"
                 )
     return jobs
@@ -84,13 +87,14 @@ class BatchRecord:
 
     An output counts as finished when it exists with the recorded size and its last record names
     the same source (path, size, time of change) and the same ``settings`` (model, options).
+    The records of the command's other shards in the folder are read too, but never written.
     """
 
     def __init__(self, path: PathLike, settings: Dict[str, Any]) -> None:
         self.path = Path(path)
         self.settings = json.loads(json.dumps(settings))
         self._last: Dict[str, Dict[str, Any]] = {}
-        for entry in self._entries():
+        for entry in read_entries(self.path.parent, self.path.name.split(".")[0]):
             self._last[str(entry.get("output"))] = entry
 
     def is_finished(self, job: Job) -> bool:
@@ -111,6 +115,7 @@ class BatchRecord:
             "output_bytes": job.output.stat().st_size,
             "source": _fingerprint(job.source),
             "settings": self.settings,
+            "time": time.time(),
             "results": results,
         }
         self._last[job.output.name] = entry
@@ -122,22 +127,31 @@ class BatchRecord:
                     file.write(b"\n")
             file.write(json.dumps(entry).encode() + b"\n")
 
-    def _entries(self) -> List[Dict[str, Any]]:
-        try:
-            if not self.path.is_file():
-                return []
-            lines = self.path.read_bytes().decode("utf-8", "replace").split("\n")
-        except FileNotFoundError:
+
+def read_entries(folder: PathLike, command: str) -> List[Dict[str, Any]]:
+    """The entries of a command's records in a folder, of all shards, the latest last."""
+    folder = Path(folder)
+    paths = [folder / f"{command}.jsonl", *sorted(folder.glob(f"{command}.*of*.jsonl"))]
+    entries = [entry for path in paths for entry in _entries_of(path)]
+    return sorted(entries, key=lambda entry: float(entry.get("time", 0.0)))
+
+
+def _entries_of(path: Path) -> List[Dict[str, Any]]:
+    try:
+        if not path.is_file():
             return []
-        entries = []
-        for line in lines:
-            try:
-                entry = parse_json(line, undefined=True)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and isinstance(entry.get("output"), str):
-                entries.append(entry)
-        return entries
+        lines = path.read_bytes().decode("utf-8", "replace").split("\n")
+    except FileNotFoundError:
+        return []
+    entries = []
+    for line in lines:
+        try:
+            entry = parse_json(line, undefined=True)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("output"), str):
+            entries.append(entry)
+    return entries
 
 
 def run_jobs(
@@ -145,6 +159,7 @@ def run_jobs(
     work: Callable[[Job], Dict[str, Any]],
     record: BatchRecord,
     resume: bool = False,
+    on_failure: Optional[Callable[[BatchSummary], None]] = None,
 ) -> BatchSummary:
     """Do every job; a failure is logged and the others go on.
 
@@ -157,6 +172,8 @@ def run_jobs(
         Finished jobs are added to it.
     resume : bool
         Skip the jobs that the record calls finished.
+    on_failure : callable, optional
+        Called with the summary so far after each failure.
     """
     summary = BatchSummary()
     for number, job in enumerate(jobs, 1):
@@ -171,6 +188,8 @@ def run_jobs(
             logger.error("%s", message)
             logger.debug("traceback", exc_info=True)
             summary.failed[job.source] = message
+            if on_failure is not None:
+                on_failure(summary)
             continue
         logger.info("%s: written (%d of %d)", job.output, number, len(jobs))
         summary.done.append(job.source)
@@ -192,8 +211,11 @@ def _fingerprint(path: Path) -> Dict[str, Any]:
     return {"path": os.path.realpath(path), "bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
 
 
-def _is_same_file(one: Path, other: Path) -> bool:
+def _identities(path: Path) -> List[object]:
+    """What tells one file from another: where it is, and its inode if it exists."""
+    found: List[object] = [path.resolve()]
     try:
-        return os.path.samefile(one, other)
+        facts = path.stat()
     except OSError:
-        return os.path.realpath(one) == os.path.realpath(other)
+        return found
+    return [*found, (facts.st_dev, facts.st_ino)]

@@ -107,13 +107,14 @@ def make_runner(
     precision: str = "auto",
     tile: Optional[int] = None,
     halo: Optional[int] = None,
+    memory: Optional[float] = None,
 ) -> NetworkRunner:
     """The denoiser of a `DualModel`, ready to run; see `NetworkRunner`."""
     # The denoiser learned what the face of a patch is. A mirror beyond the face of a volume
     # would double whatever noise lies there, and the denoiser would take that for a particle.
     return NetworkRunner(
         model.denoiser, model.multiple, model.receptive_radius,
-        device, precision, tile, halo, inside=True,
+        device, precision, tile, halo, inside=True, memory=memory,
     )
 
 

@@ -73,12 +73,13 @@ def make_translation_runner(
     precision: str = "auto",
     tile: Optional[int] = None,
     halo: Optional[int] = None,
+    memory: Optional[float] = None,
 ) -> NetworkRunner:
     """The network of a direction, ready to run; see `NetworkRunner` and `SimulationRunner`."""
     check_choice("direction", direction, DIRECTIONS)
     if direction == TO_CLEAN:
-        return make_runner(model, device, precision, tile, halo)
-    return SimulationRunner(model, device, precision, tile, halo)
+        return make_runner(model, device, precision, tile, halo, memory)
+    return SimulationRunner(model, device, precision, tile, halo, memory)
 
 
 def warn_of_other_task(card: Any, direction: str) -> None:

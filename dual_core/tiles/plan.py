@@ -21,7 +21,9 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Iterator, Sequence, Tuple, Union
+from typing import Iterator, List, Sequence, Tuple, Union
+
+import numpy as np
 
 Triple = Tuple[int, int, int]
 
@@ -190,6 +192,50 @@ def plan_for_side(
         number = 1 if fits else -(-length // longest)
         cores.append(round_up(-(-length // number), multiple))
     return plan_tiles(shape, cores, halo, multiple, inside)
+
+
+def plan_for_voxels(
+    shape: Sequence[int], most: float, halo: int, multiple: int = 1, inside: bool = False
+) -> TilePlan:
+    """Cut a volume into tiles whose input has at most ``most`` voxels, with the least to compute.
+
+    Every number of even cores is tried for each axis, so that tiles become long where that saves
+    halo, and take the whole of a short axis. Of equal plans the one with fewer tiles is taken.
+    Where not even cores of ``multiple`` voxels are small enough, those are taken.
+    """
+    halo = round_up(halo, multiple)
+    choices = [_axis_choices(length, halo, multiple, inside) for length in shape]
+    # Size and number of z, y and x in turn along the three axes of each of these arrays.
+    cores, sizes, numbers = (
+        np.ix_(*(np.array([choice[part] for choice in axis], dtype=float) for axis in choices))
+        for part in range(3)
+    )
+    area = sizes[0] * sizes[1] * sizes[2]
+    number = numbers[0] * numbers[1] * numbers[2]
+    # The little that is added is for the order of equal plans.
+    cost = np.where(area <= most, area * number + number * 1e-3, np.inf)
+    if np.isinf(cost).all():
+        cost = area
+    best = np.unravel_index(int(np.argmin(cost)), cost.shape)
+    chosen = [int(axis.ravel()[index]) for axis, index in zip(cores, best)]
+    return plan_tiles(shape, chosen, halo, multiple, inside)
+
+
+def _axis_choices(
+    length: int, halo: int, multiple: int, inside: bool
+) -> List[Tuple[int, int, int]]:
+    """Core, input size and number of tiles of each way to cut an axis evenly, longest first."""
+    found: List[Tuple[int, int, int]] = []
+    core = round_up(length, multiple)
+    while core >= multiple:
+        tiles = plan_axis(length, core, halo, multiple, inside)
+        size, number = tiles[0].input_size, len(tiles)
+        # More tiles that are no smaller only cost.
+        if not found or size < found[-1][1]:
+            found.append((core, size, number))
+        fewest = -(-length // core) + 1
+        core = min(core - multiple, round_up(-(-length // fewest), multiple))
+    return found
 
 
 def join_axes(parts: Sequence[AxisTile], shape: Triple) -> Tile:

@@ -11,23 +11,25 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.networks.devices import choose_device, describe_device, use_bfloat16
-from dual_core.tiles.plan import TilePlan, plan_for_side, round_up
+from dual_core.tiles.memory import GIB, bytes_for_tiles, unet_bytes
+from dual_core.tiles.plan import TilePlan, plan_for_side, plan_for_voxels, round_up
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger(__name__)
 
-# Tiles for a CPU: small ones compute more halo than core, large ones need more memory and leave
-# the cache. Measured on a core with AVX512-BF16, channels 16, 32, 64: 144 voxels, halo 24,
-# 260 kvoxel/s for a U-Net at full resolution (1 GiB); 192, halo 48, 950 kvoxel/s with a strided
-# stem (0.6 GiB). Both lie near the best of 96 to 192.
+# The side of a tile where neither the memory nor a volume's shape may decide: of simulation, and
+# of what is advised. Otherwise tiles are as large as the memory allows, since what counts is how
+# much halo they compute.
 CPU_SIDE = 144
 CPU_HALOS = 4
-CUDA_LONGEST_SIDE = 320
+CUDA_MOST_VOXELS = 400**3
 CUDA_PROBE_SIDE = 64
 CUDA_MEMORY_SHARE = 0.7
 SMALLEST_SIDE = 32
+# Of a network that is no U-Net of this package, such as one layer.
+OTHER_NETWORK_BYTES = 64.0
 # The outer quarter of the receptive field carries next to nothing; see `choose_halo`.
 HALO_SHARE = 0.75
 
@@ -60,9 +62,13 @@ class NetworkRunner:
     device, precision : str
         See `dual_core.networks.devices`.
     tile : int, optional
-        Longest side of a tile's input, halo included; by default what suits the device.
+        Longest side of a tile's input, halo included; by default the memory decides, and tiles
+        are as long along each axis as computes the least (`plan_for_voxels`).
     halo : int, optional
         By default `choose_halo`.
+    memory : float, optional
+        GiB that the process may have on a CPU, or the tiles on a GPU; by default a share of
+        what is free.
     inside : bool
         Whether tiles end at the faces of a volume; else it is mirrored beyond them.
 
@@ -82,6 +88,7 @@ class NetworkRunner:
         tile: Optional[int] = None,
         halo: Optional[int] = None,
         inside: bool = False,
+        memory: Optional[float] = None,
     ) -> None:
         import torch
 
@@ -99,7 +106,11 @@ class NetworkRunner:
                 f"a tile of {tile} voxels has no room for a halo of {halo}; "
                 f"take a tile of at least {2 * round_up(halo, multiple) + multiple}"
             )
-        self.side = tile or self._suitable_side()
+        self.side = tile
+        self._memory = memory
+        self._shrunk = 1.0
+        self._planned = 1
+        self._cuda_bytes: Optional[float] = None
 
     def describe(self) -> str:
         """A line for the log: device and arithmetic."""
@@ -116,12 +127,26 @@ class NetworkRunner:
                 self.receptive_radius,
                 self._good_side(),
             )
-        return plan_for_side(shape, self.side, self.halo, self.multiple, self.inside)
+        if self.side is not None:
+            return plan_for_side(shape, self.side, self.halo, self.multiple, self.inside)
+        most = self._most_voxels() * self._shrunk
+        # Below it the halo is nearly all that is computed.
+        least = (3 * round_up(self.halo, self.multiple) + self.multiple) ** 3
+        if self._memory is not None and most < min(least, math.prod(shape)):
+            logger.warning(
+                "%g GiB are too little for tiles of a sensible size; tiles of %.1f million voxels "
+                "are taken all the same", self._memory, least / 1e6,
+            )
+        plan = plan_for_voxels(shape, max(most, least), self.halo, self.multiple, self.inside)
+        # Half of this is what is tried when it was too much.
+        self._planned = math.prod(plan.input_shape)
+        return plan
 
     @property
     def halo(self) -> int:
         """The halo at the present tile size, in voxels."""
-        chosen = choose_halo(self.receptive_radius, self.side, self.multiple)
+        side = self._good_side() if self.side is None else self.side
+        chosen = choose_halo(self.receptive_radius, side, self.multiple)
         return chosen if self._wanted_halo is None else self._wanted_halo
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
@@ -144,6 +169,11 @@ class NetworkRunner:
         """
         import torch
 
+        if self.side is None and self._halve():
+            return
+        if self.side is None:
+            # From here on by the side, and the halo shrinks with it.
+            self.side = int(round(self._planned ** (1 / 3)))
         side = self.side // 2 // self.multiple * self.multiple
         needed = SMALLEST_SIDE
         if self._wanted_halo is not None:
@@ -172,10 +202,50 @@ class NetworkRunner:
         halo = round_up(math.ceil(HALO_SHARE * self.receptive_radius), self.multiple)
         return round_up(max(CPU_SIDE, CPU_HALOS * halo), self.multiple)
 
-    def _suitable_side(self) -> int:
-        """Longest side of a tile for this device, a multiple of ``multiple``."""
+    def _halve(self) -> bool:
+        """Halve the voxels of a tile; False where their halo would leave no sensible core."""
+        import torch
+
+        fewer = self._planned // 2
+        if fewer < (3 * round_up(self.halo, self.multiple) + self.multiple) ** 3:
+            return False
+        logger.warning(
+            "out of memory on %s with tiles of %.1f million voxels; trying half of it",
+            self.device, self._planned / 1e6,
+        )
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._shrunk *= fewer / max(self._most_voxels() * self._shrunk, fewer)
+        return True
+
+    def _most_voxels(self) -> float:
+        """How many voxels a tile's input may have."""
         if self.device.type != "cuda":
-            return self._good_side()
+            return bytes_for_tiles(self._memory) / self._bytes_a_voxel()
+        import torch
+
+        if self._cuda_bytes is None:
+            self._cuda_bytes = self._probe_cuda()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        most = CUDA_MEMORY_SHARE * free if self._memory is None else self._memory * GIB
+        return min(most / self._cuda_bytes, CUDA_MOST_VOXELS)
+
+    def _bytes_a_voxel(self) -> float:
+        """Of main memory, for each voxel of a tile's input, reading and writing included."""
+        blocks = getattr(self.network, "down", None)
+        if not blocks:
+            return OTHER_NETWORK_BYTES
+        channels = [block[0].out_channels for block in blocks]
+        refinement = getattr(self.network, "refinement", None)
+        return unet_bytes(
+            channels,
+            self.network.stem_stride,
+            0 if refinement is None else refinement[0].out_channels,
+            self.bfloat16,
+        )
+
+    def _probe_cuda(self) -> float:
+        """Bytes on the device for each voxel of a tile, as a small one shows."""
         import torch
 
         probe = np.zeros((round_up(CUDA_PROBE_SIDE, self.multiple),) * 3, dtype=np.float32)
@@ -184,10 +254,7 @@ class NetworkRunner:
         self(probe)
         a_voxel = (torch.cuda.max_memory_allocated(self.device) - before) / probe.size
         torch.cuda.empty_cache()
-        free, _ = torch.cuda.mem_get_info(self.device)
-        voxels = CUDA_MEMORY_SHARE * free / max(a_voxel, 1.0)
-        side = int(min(voxels ** (1 / 3), CUDA_LONGEST_SIDE))
-        return max(side // self.multiple * self.multiple, SMALLEST_SIDE)
+        return max(a_voxel, 1.0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

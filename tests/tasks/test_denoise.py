@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import types
 
 import mrcfile
@@ -218,6 +219,20 @@ def test_out_of_memory_halves_the_tile_and_says_so(tmp_path, caplog):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.mrc", "small.mrc", "t.mrc"]
 
 
+def test_out_of_memory_halves_tiles_that_the_memory_chose(tmp_path, caplog):
+    source = write(tmp_path / "t.mrc", phantom((24, 24, 200)))
+    denoise(source, tmp_path / "small.mrc", tile=32)
+    hungry = Hungry()
+    denoise(source, tmp_path / "o.mrc", fake_model(hungry))
+    assert hungry.sides[0] == 200 and hungry.sides[-1] <= 40
+    np.testing.assert_allclose(read(tmp_path / "o.mrc"), read(tmp_path / "small.mrc"), rtol=1e-5)
+
+
+def test_too_little_memory_is_said(caplog):
+    make_runner(fake_model(radius=29), device="cpu", memory=0.01).plan((300, 300, 300))
+    assert "too little" in caplog.text
+
+
 def test_out_of_memory_with_the_smallest_tile_is_an_error(tmp_path):
     source = write(tmp_path / "t.mrc", phantom((24, 24, 100)))
     with pytest.raises(DualError, match="out of memory"):
@@ -240,10 +255,11 @@ def test_cuda_tile_is_chosen_from_free_memory(monkeypatch):
         mem_get_info=lambda d: (2 * 2**30, 8 * 2**30),
     )
     monkeypatch.setattr(torch, "cuda", fake)
-    side = runner._suitable_side()
-    assert side % 4 == 0 and 0.6 * 2**31 < 1000 * side**3 < 0.75 * 2**31
+    runner.side = None
+    most = math.prod(runner.plan((1000, 1000, 1000)).input_shape)
+    assert 0.5 * 2**31 < 1000 * most < 0.75 * 2**31
     fake.mem_get_info = lambda d: (2**40, 2**40)
-    assert runner._suitable_side() == runner_module.CUDA_LONGEST_SIDE
+    assert math.prod(runner.plan((1000, 1000, 1000)).input_shape) <= runner_module.CUDA_MOST_VOXELS
 
 
 # --- one tomogram -----------------------------------------------------------------------------

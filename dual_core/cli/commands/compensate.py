@@ -15,6 +15,8 @@ from typing import Any, Dict
 
 from dual_core.cli.batch_options import (
     add_machine_arguments,
+    add_memory_argument,
+    add_shard_argument,
     add_tomogram_arguments,
     for_record,
     tell_failures,
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip the tomograms that were finished before with the same models and options",
     )
+    add_shard_argument(files)
     wedge = parser.add_argument_group("missing wedge")
     wedge.add_argument(
         "--tilt-range",
@@ -87,15 +90,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "denoising model and model for a missing-wedge model",
     )
     add_tomogram_arguments(parser)
-    add_machine_arguments(parser)
+    add_memory_argument(add_machine_arguments(parser))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual compensate``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.networks.card import read_card
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+    from dual_core.tasks.shards import Shard, ShardStatus
 
-    jobs = plan_jobs(args.tomograms, args.output, "_compensated")
+    shard = Shard.parse(args.shard)
+    jobs = shard.of(plan_jobs(args.tomograms, args.output, "_compensated"))
     # Before torch is imported, which takes seconds.
     card = read_card(args.model)
 
@@ -111,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         contrast=args.contrast,
         voxel_size_A=args.voxel_size,
     )
-    machine = (args.device, args.precision, args.tile, args.halo)
+    machine = (args.device, args.precision, args.tile, args.halo, args.memory)
     runner = make_runner(DualModel.load(args.model), *machine)
     measured_from = None
     if args.measured_from is not None:
@@ -136,9 +141,11 @@ def run(args: argparse.Namespace) -> int:
         return for_record(asdict(report))
 
     with output_folder(args.output) as output:
-        record = BatchRecord(output / "compensate.jsonl", settings)
-        dump_options(args, output / "compensate.yaml")
-        summary = run_jobs(jobs, work, record, args.resume)
+        record = BatchRecord(output / shard.name("compensate.jsonl"), settings)
+        status = ShardStatus(record, shard, jobs)
+        dump_options(args, output / shard.name("compensate.yaml"))
+        summary = run_jobs(jobs, work, record, args.resume, status.write)
+        status.write(summary)
     tell_failures(summary, len(jobs))
     return summary.status
 

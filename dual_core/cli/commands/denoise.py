@@ -13,6 +13,8 @@ from typing import Any, Dict
 
 from dual_core.cli.batch_options import (
     add_machine_arguments,
+    add_memory_argument,
+    add_shard_argument,
     add_tomogram_arguments,
     for_record,
     tell_failures,
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip the tomograms that were finished before with the same model and options",
     )
+    add_shard_argument(files)
     result = parser.add_argument_group("result")
     result.add_argument(
         "--strength",
@@ -75,15 +78,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("y", "x"),
         help="axis of the tilt (default: that of the tomograms the model was trained on)",
     )
-    add_machine_arguments(parser)
+    add_memory_argument(add_machine_arguments(parser))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual denoise``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.networks.card import read_card
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+    from dual_core.tasks.shards import Shard, ShardStatus
 
-    jobs = plan_jobs(args.tomograms, args.output, "_denoised")
+    shard = Shard.parse(args.shard)
+    jobs = shard.of(plan_jobs(args.tomograms, args.output, "_denoised"))
     # Before torch is imported, which takes seconds.
     card = read_card(args.model)
 
@@ -102,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     )
     model = DualModel.load(args.model)
     linear = linear_of({name: tensor.numpy() for name, tensor in model.linear.items()})
-    runner = make_runner(model, args.device, args.precision, args.tile, args.halo)
+    runner = make_runner(model, args.device, args.precision, args.tile, args.halo, args.memory)
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
     settings = {
@@ -120,8 +125,10 @@ def run(args: argparse.Namespace) -> int:
         return for_record(asdict(report))
 
     with output_folder(args.output) as output:
-        record = BatchRecord(output / "denoise.jsonl", settings)
-        dump_options(args, output / "denoise.yaml")
-        summary = run_jobs(jobs, work, record, args.resume)
+        record = BatchRecord(output / shard.name("denoise.jsonl"), settings)
+        status = ShardStatus(record, shard, jobs)
+        dump_options(args, output / shard.name("denoise.yaml"))
+        summary = run_jobs(jobs, work, record, args.resume, status.write)
+        status.write(summary)
     tell_failures(summary, len(jobs))
     return summary.status

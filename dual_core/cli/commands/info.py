@@ -1,4 +1,7 @@
-"""Say what a model file or a volume is: a model's card, or a volume's facts and statistics."""
+"""Say what a model file or a volume is: a model's card, or a volume's facts and statistics.
+
+Of a folder of results it says what is done, what failed and what is missing, over all shards.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from dual_core.cli.common import (
 EXAMPLE = """
 dual info run/model.safetensors
 dual info tomo_1.mrc
+dual info denoised
 """
 
 MODEL_SUFFIX = ".safetensors"
@@ -22,7 +26,11 @@ MODEL_SUFFIX = ".safetensors"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dual info``."""
-    parser.add_argument("file", metavar="FILE", help="a model (.safetensors) or an MRC volume")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a model (.safetensors), an MRC volume or a folder of results",
+    )
     parser.add_argument(
         "--voxel-size",
         dest="voxel_size",
@@ -39,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.file)
     # Of a training directory the reader of cards says where its model is.
     is_model = path.suffix.lower() == MODEL_SUFFIX or bool(list(path.glob(f"*{MODEL_SUFFIX}")))
-    facts = _model_facts(path) if is_model else _volume_facts(path, args.voxel_size)
+    if is_model:
+        facts: Any = _model_facts(path)
+    else:
+        facts = _batch_facts(path) or _volume_facts(path, args.voxel_size)
     # Lists of numbers on one line, and nothing folded.
     yaml.safe_dump(
         facts,
@@ -50,6 +61,16 @@ def run(args: argparse.Namespace) -> int:
         width=float("inf"),
     )
     return 0
+
+
+def _batch_facts(path: Path) -> Any:
+    """What the batches in a folder have done; None where there is none."""
+    from dual_core.tasks.shards import batches_in, sum_up
+
+    if not path.is_dir():
+        return None
+    found = [sum_up(path, command) for command in batches_in(path)]
+    return found[0] if len(found) == 1 else found
 
 
 def _model_facts(path: Path) -> Dict[str, Any]:

@@ -11,7 +11,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Sequence
 
-from dual_core.cli.batch_options import add_tomogram_arguments, tell_failures
+from dual_core.cli.batch_options import (
+    add_shard_argument,
+    add_tomogram_arguments,
+    tell_failures,
+)
 from dual_core.cli.common import (
     dump_options,
     output_folder,
@@ -45,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip the tomograms that were finished before with the same options",
     )
+    add_shard_argument(files)
     particle = parser.add_argument_group("particle")
     particle.add_argument(
         "--diameter", type=positive_float, metavar="A", help="of the particle in angstrom"
@@ -102,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     from dual_core.errors import DualError
     from dual_core.picking import PickOptions, pick_particles
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+    from dual_core.tasks.shards import Shard, ShardStatus
     from dual_core.volumes.byte_volumes import as_mask
     from dual_core.volumes.reading import open_volume
 
@@ -124,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
         Job(job.source, job.output.with_suffix(".csv"))
         for job in plan_jobs(args.tomograms, args.output, "_picks")
     ]
+    shard = Shard.parse(args.shard)
+    jobs = shard.of(jobs)
     mask = None
     if args.mask is not None:
         mask = as_mask(open_volume(args.mask, require_voxel_size=False))
@@ -152,9 +160,11 @@ def run(args: argparse.Namespace) -> int:
         return told
 
     with output_folder(args.output) as output:
-        record = BatchRecord(output / "pick.jsonl", settings)
-        dump_options(args, output / "pick.yaml")
-        summary = run_jobs(jobs, work, record, args.resume)
+        record = BatchRecord(output / shard.name("pick.jsonl"), settings)
+        status = ShardStatus(record, shard, jobs)
+        dump_options(args, output / shard.name("pick.yaml"))
+        summary = run_jobs(jobs, work, record, args.resume, status.write)
+        status.write(summary)
     tell_failures(summary, len(jobs))
     return summary.status
 

@@ -14,7 +14,7 @@ import logging
 from dataclasses import asdict
 from typing import Any, Dict, List
 
-from dual_core.cli.batch_options import tell_failures
+from dual_core.cli.batch_options import add_memory_argument, add_shard_argument, tell_failures
 from dual_core.cli.common import (
     add_device_argument,
     add_precision_argument,
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip the tomograms that were finished before with the same model and options",
     )
+    add_shard_argument(files)
     noise = parser.add_argument_group("noise")
     noise.add_argument(
         "--copies",
@@ -128,20 +129,23 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="context around the core of a tile in voxels (default: by the model)",
     )
+    add_memory_argument(machine)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual simulate``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.networks.card import read_card
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+    from dual_core.tasks.shards import Shard, ShardStatus
 
+    shard = Shard.parse(args.shard)
     # Copy by copy they are planned, grand model by grand model they are made.
     planned = [
         plan_jobs(args.grand_models, args.output, f"_simulated_{copy:02d}")
         for copy in range(1, args.copies + 1)
     ]
     copies: Dict[Job, int] = {
-        job: copy for jobs in zip(*planned) for copy, job in enumerate(jobs, 1)
+        job: copy for jobs in shard.of(list(zip(*planned))) for copy, job in enumerate(jobs, 1)
     }
     # Before torch is imported, which takes seconds.
     card = read_card(args.model)
@@ -156,7 +160,12 @@ def run(args: argparse.Namespace) -> int:
     from dual_core.tasks.simulation.density_map import DensityMap
     from dual_core.tasks.simulation.noise_codes import RANDOM, Noise, draw_noise, encode_tomogram
     from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
-    from dual_core.tasks.simulation.training_set import carry_labels, update_table
+    from dual_core.tasks.simulation.training_set import (
+        TABLE,
+        carry_labels,
+        join_tables,
+        update_table,
+    )
 
     options = SimulateOptions(
         contrast=args.contrast,
@@ -165,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
         voxel_size_A=args.voxel_size,
     )
     model = DualModel.load(args.model)
-    runner = SimulationRunner(model, args.device, args.precision, args.tile, args.halo)
+    runner = SimulationRunner(model, args.device, args.precision, args.tile, args.halo, args.memory)
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
     warn_of_other_task(card)
@@ -195,7 +204,7 @@ def run(args: argparse.Namespace) -> int:
             report = simulate_tomogram(
                 opened[0], job.output, model, runner, noise, options, progress
             )
-        update_table(args.output, [row(job)])
+        update_table(args.output, [row(job)], shard.name(TABLE))
         return asdict(report)
 
     def row(job: Job) -> Dict[str, Any]:
@@ -208,12 +217,16 @@ def run(args: argparse.Namespace) -> int:
         }
 
     with output_folder(args.output) as output:
-        record = BatchRecord(output / "simulate.jsonl", settings)
-        dump_options(args, output / "simulate.yaml")
-        summary = run_jobs(list(copies), work, record, args.resume)
+        record = BatchRecord(output / shard.name("simulate.jsonl"), settings)
+        status = ShardStatus(record, shard, list(copies))
+        dump_options(args, output / shard.name("simulate.yaml"))
+        summary = run_jobs(list(copies), work, record, args.resume, status.write)
+        status.write(summary)
         # Those that were skipped are in the table of the call that made them, unless that is lost.
         there = [job for job in copies if record.is_finished(job)]
         if there:
-            update_table(output, [row(job) for job in there])
+            update_table(output, [row(job) for job in there], shard.name(TABLE))
+        if shard.count > 1:
+            join_tables(output)
     tell_failures(summary, len(args.grand_models), "grand models")
     return summary.status

@@ -11,7 +11,12 @@ import argparse
 import logging
 from typing import Any, Dict
 
-from dual_core.cli.batch_options import add_tomogram_arguments, for_record, tell_failures
+from dual_core.cli.batch_options import (
+    add_shard_argument,
+    add_tomogram_arguments,
+    for_record,
+    tell_failures,
+)
 from dual_core.cli.commands.simulate import add_machine_arguments
 from dual_core.cli.common import dump_options, non_negative_int, output_folder, progress_bar
 
@@ -41,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip the tomograms that were finished before with the same model and options",
     )
+    add_shard_argument(files)
     result = parser.add_argument_group("result")
     result.add_argument(
         "--direction",
@@ -84,8 +90,10 @@ def run(args: argparse.Namespace) -> int:
     from dual_core.errors import DualError
     from dual_core.networks.card import read_card
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+    from dual_core.tasks.shards import Shard, ShardStatus
 
-    jobs = plan_jobs(args.tomograms, args.output, "_translated")
+    shard = Shard.parse(args.shard)
+    jobs = shard.of(plan_jobs(args.tomograms, args.output, "_translated"))
     if args.noise_from and args.direction == "to-clean":
         raise DualError("--noise-from is for --direction to-noisy; leave it out")
     # Before torch is imported, which takes seconds.
@@ -109,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     )
     model = DualModel.load(args.model)
     runner = make_translation_runner(
-        model, args.direction, args.device, args.precision, args.tile, args.halo
+        model, args.direction, args.device, args.precision, args.tile, args.halo, args.memory
     )
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
@@ -141,8 +149,10 @@ def run(args: argparse.Namespace) -> int:
         return for_record(results)
 
     with output_folder(args.output) as output:
-        record = BatchRecord(output / "translate.jsonl", settings)
-        dump_options(args, output / "translate.yaml")
-        summary = run_jobs(jobs, work, record, args.resume)
+        record = BatchRecord(output / shard.name("translate.jsonl"), settings)
+        status = ShardStatus(record, shard, jobs)
+        dump_options(args, output / shard.name("translate.yaml"))
+        summary = run_jobs(jobs, work, record, args.resume, status.write)
+        status.write(summary)
     tell_failures(summary, len(jobs))
     return summary.status

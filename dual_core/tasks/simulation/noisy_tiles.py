@@ -25,6 +25,7 @@ from typing import Any, Callable, Deque, Generator, Iterator, Optional, Tuple
 import numpy as np
 
 from dual_core.noise_model.noise_field import NoiseField, one_torch_thread
+from dual_core.tiles.memory import bytes_for_tiles, free_memory
 from dual_core.tiles.plan import Tile, TilePlan, Triple, round_up
 from dual_core.tiles.runner import CPU_HALOS, CPU_SIDE, HALO_SHARE, NetworkRunner
 from dual_core.tiles.stream import read_mirrored
@@ -60,6 +61,8 @@ class SimulationRunner(NetworkRunner):
         in the result. At least one tile is computed.
     halo : int, optional
         Context around a tile's core instead of `choose_halo`'s.
+    memory : float, optional
+        GiB that the process may have: bounds how many tiles are computed side by side.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class SimulationRunner(NetworkRunner):
         precision: str = "auto",
         tile: Optional[int] = None,
         halo: Optional[int] = None,
+        memory: Optional[float] = None,
     ) -> None:
         generator = model.structural_generator
         radius = generator.receptive_radius
@@ -81,9 +85,10 @@ class SimulationRunner(NetworkRunner):
             precision,
             side,
             halo,
+            memory=memory,
         )
         self._at_once = tile
-        self._bytes_a_voxel = _bytes_a_voxel(model.config)
+        self._bytes_of_config = _bytes_a_voxel(model.config)
         self._most_workers: Optional[int] = None
         self._lock: Any = contextlib.nullcontext()
         if self.device.type == "cuda":
@@ -96,10 +101,13 @@ class SimulationRunner(NetworkRunner):
             number = min(number, self._most_workers)
         if self._at_once is not None:
             number = min(number, (self._at_once // max(plan.input_shape)) ** 3)
-        free = _free_memory()
-        if free is not None and self.device.type == "cpu":
-            tile = self._bytes_a_voxel * math.prod(plan.input_shape)
-            number = min(number, int(MEMORY_SHARE * free / tile))
+        free = free_memory()
+        if self.device.type == "cpu" and (free is not None or self._memory is not None):
+            tile = self._bytes_of_config * math.prod(plan.input_shape)
+            most = MEMORY_SHARE * (free or 0)
+            if self._memory is not None:
+                most = bytes_for_tiles(self._memory)
+            number = min(number, int(most / tile))
         return max(number, 1)
 
     def shrink(self) -> None:
@@ -182,15 +190,3 @@ def _bytes_a_voxel(config: Any) -> float:
     """What a U-Net takes for a voxel of its input: measured 90 (stride 2) and 360 (stride 1)."""
     fine = getattr(config, "generator_refinement", 0)
     return float(16 + 24 * config.channels[0] / config.stem_stride**3 + 10 * fine)
-
-
-def _free_memory() -> Optional[int]:
-    """Bytes that the machine can give; None where it does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii", errors="replace") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return 1024 * int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    return None

@@ -74,7 +74,9 @@ def carry_labels(grand_model: PathLike, folder: PathLike) -> Dict[str, str]:
     return names
 
 
-def update_table(folder: PathLike, rows: Iterable[Mapping[str, object]]) -> None:
+def update_table(
+    folder: PathLike, rows: Iterable[Mapping[str, object]], name: str = TABLE
+) -> None:
     """Write ``training_set.csv``: new rows, and the old ones whose tomograms are still there.
 
     Parameters
@@ -82,21 +84,49 @@ def update_table(folder: PathLike, rows: Iterable[Mapping[str, object]]) -> None
     folder : path
     rows : iterable of mapping
         By `COLUMNS`; a tomogram that the table has already gets the new row.
+    name : str
+        Another name for the table: that of a shard.
     """
     folder = Path(folder)
-    path = folder / TABLE
+    path = folder / name
     table: Dict[str, Mapping[str, object]] = {}
     for old in _read(path):
         if (folder / old["tomogram"]).is_file():
             table[old["tomogram"]] = old
     for row in rows:
         table[str(row["tomogram"])] = row
+    write_atomically(path, _as_csv(table).encode("utf-8", "backslashreplace"))
+
+
+def join_tables(folder: PathLike) -> None:
+    """Write ``training_set.csv`` from the tables of all shards so far.
+
+    Shards may end at the same time. Each has written its own table before; it looks again after
+    it has written the common one, so that whoever writes last has everybody's rows.
+    """
+    folder = Path(folder)
+    written = ""
+    while True:
+        table: Dict[str, Mapping[str, object]] = {}
+        stem, suffix = TABLE.split(".")
+        for path in (folder / TABLE, *sorted(folder.glob(f"{stem}.*of*.{suffix}"))):
+            for row in _read(path):
+                if (folder / row["tomogram"]).is_file():
+                    table[row["tomogram"]] = row
+        text = _as_csv(table)
+        if text == written:
+            return
+        write_atomically(folder / TABLE, text.encode("utf-8", "backslashreplace"))
+        written = text
+
+
+def _as_csv(table: Mapping[str, Mapping[str, object]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for _, row in sorted(table.items()):
         writer.writerow({column: row[column] for column in COLUMNS})
-    write_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
+    return text.getvalue()
 
 
 def _read(path: Path) -> List[Dict[str, str]]:
