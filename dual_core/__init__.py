@@ -1,3 +1,3 @@
 """DUAL: deep unsupervised simultaneous simulation and denoising for cryo-electron tomography."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

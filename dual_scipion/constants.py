@@ -8,7 +8,7 @@ DUAL_ENV_ACTIVATION = "DUAL_ENV_ACTIVATION"
 # environment. Its version is that of the environment, not of the plugin: raise it when the
 # requirements of the engine change, so that users get a new one.
 ENGINE_PACKAGE = "dual"
-ENGINE_VERSION = "0.1"
+ENGINE_VERSION = "0.2"
 ENGINE_INSTALLED = "engine_installed"
 
 DISTRIBUTION = "scipion-em-dual"

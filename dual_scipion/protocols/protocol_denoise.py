@@ -68,6 +68,16 @@ class ProtDualDenoise(ProtDualTomograms):
             "structure that the network takes for noise.",
         )
         group.addParam(
+            "keepMeasured",
+            params.BooleanParam,
+            default=False,
+            label="Give back what is not explained?",
+            help="Yes: structure that the tomogram shows beyond its noise, and that the network "
+            "does not explain, is given back to the result by a local filter, so that nothing that "
+            "was measured is lost. It brings back coarse structure that the clean volumes lack, "
+            "and some grain with it. Models of DUAL 0.1 cannot do it.",
+        )
+        group.addParam(
             "denoiseHalves",
             params.BooleanParam,
             default=False,
@@ -97,6 +107,7 @@ class ProtDualDenoise(ProtDualTomograms):
         return {
             "model": self.inputModel.get().getFileName(),
             "strength": self.strength.get(),
+            "keep_measured": "yes" if self.keepMeasured.get() else "no",
             "contrast": self.getEnumText("contrast"),
             "output_contrast": ("as-input", "as-model")[self.outputContrast.get()],
             "voxel_size": tomogram.getSamplingRate(),

@@ -147,7 +147,17 @@ class ProtDualTrain(ProtDualBase):
             options["clean"] = [convert.volume_path(item) for item in self._items(clean)]
             options["clean_voxel_size"] = clean.getSamplingRate()
             options["clean_contrast"] = self.getEnumText("cleanContrast")
+        halves = self.halfMaps()
+        if halves:
+            options["even"], options["odd"] = (list(paths) for paths in zip(*halves))
         return options
+
+    def halfMaps(self) -> List[List[str]]:
+        """The half maps of every chosen tomogram; none unless all have them and they are wanted."""
+        if not self.useHalves.get() or TASKS[self.task.get()] != TASKS[0]:
+            return []
+        found = [convert.half_paths(item) for item in self.selectedTomograms()]
+        return found if found and all(found) else []
 
     def _previousOptions(self) -> Dict[str, Any]:
         """The options with which the given model was trained, for the same data."""
@@ -245,11 +255,29 @@ class ProtDualTrain(ProtDualBase):
         summary = ["No model yet. Analyze Results shows how the training goes."]
         if model is not None:
             summary = model_summary(model)
+        summary += self._halvesSummary()
         if self.gpuCount() > 1:
             summary.append(
                 f"On {self.gpuCount()} GPUs: an iteration has {self.gpuCount()} times the patches."
             )
         return summary
+
+    def _halvesSummary(self) -> List[str]:
+        """Where the noise is measured, and why not on halves."""
+        if self.isContinuation() or TASKS[self.task.get()] != TASKS[0]:
+            return []
+        if not self.useHalves.get() or self.inputTomograms.get() is None:
+            return []
+        items = self.selectedTomograms()
+        having = sum(bool(convert.half_paths(item)) for item in items)
+        if items and having == len(items):
+            return ["The noise is measured on the half maps of the tomograms."]
+        if having:
+            return [
+                f"{having} of {len(items)} tomograms have half maps; since some have none, the "
+                "noise is measured on the tomograms themselves."
+            ]
+        return []
 
     def _methods(self) -> List[str]:
         model = getattr(self, self._outputName(), None)

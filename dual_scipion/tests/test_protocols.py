@@ -267,6 +267,25 @@ class TestModels(DualTest):
         imported.inputModel.setExtended("Model")
         self.assertIn("checkpoint", " ".join(imported.validate()))
 
+    def test_halves_tell_the_noise_where_all_tomograms_have_them(self) -> None:
+        halves = [support.write_tomogram(self.folder / f"n{i}.mrc", seed=i) for i in (1, 2)]
+        with_halves = self.tomogram("e0", halves=halves), self.tomogram("e1", halves=halves)
+        protocol = self.domains(self.train())
+        protocol.inputTomograms.set(self.inputs.tomograms(list(with_halves)))
+        protocol.inputTomograms.setExtended("Tomograms")
+        options = protocol.engineOptions()
+        self.assertEqual((options["even"], options["odd"]), ([halves[0]] * 2, [halves[1]] * 2))
+        self.assertIn("measured on the half maps", " ".join(protocol.summary()))
+        protocol.useHalves.set(False)
+        self.assertNotIn("even", protocol.engineOptions())
+
+        mixed = self.inputs.tomograms([self.tomogram("e2", halves=halves), self.tomogram("e3")])
+        protocol = self.domains(self.train())
+        protocol.inputTomograms.set(mixed)
+        protocol.inputTomograms.setExtended("Tomograms")
+        self.assertNotIn("even", protocol.engineOptions())
+        self.assertIn("1 of 2 tomograms have half maps", " ".join(protocol.summary()))
+
     def test_three_fields_are_enough(self) -> None:
         protocol = self.domains(self.newProtocol(ProtDualTrain, preset=0, useGpu=False))
         options = {k: v for k, v in protocol.engineOptions().items() if v is not None}

@@ -99,6 +99,17 @@ def _define_input(protocol: Any, form: Any) -> None:
         help="The tsIds of the tomograms to train on, separated by blanks. Empty: all of the set. "
         "Leave out tomograms that are thick, badly aligned or empty.",
     )
+    form.addParam(
+        "useHalves",
+        params.BooleanParam,
+        default=True,
+        condition=f"{NEW} and task == 0",
+        label="Measure the noise on half maps?",
+        help="Yes: where all the chosen tomograms carry even and odd half maps, the power of their "
+        "noise is measured on the difference of the halves, which is exact. No, or where halves "
+        "are missing: it is measured on the tomograms themselves, which is nearly as good unless "
+        "they are full of structure everywhere.",
+    )
 
 
 def _define_training(form: Any) -> None:
