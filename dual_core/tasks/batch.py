@@ -213,7 +213,7 @@ def _fingerprint(path: Path) -> Dict[str, Any]:
 
 def _identities(path: Path) -> List[object]:
     """What tells one file from another: where it is, and its inode if it exists."""
-    found: List[object] = [path.resolve()]
+    found: List[object] = [os.path.realpath(path)]
     try:
         facts = path.stat()
     except OSError:

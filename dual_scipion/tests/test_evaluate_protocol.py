@@ -128,7 +128,7 @@ class TestEvaluate(BaseTest):
         self.launchProtocol(protocol)
         numbers = json.loads(Path(protocol._getExtraPath("numbers.json")).read_text())
         self.assertEqual(numbers["tomograms"], ["TS_1"])
-        self.assertEqual(sum(numbers["trust"]["counts"].values()), 8)
+        self.assertEqual(sum(numbers["trust"]["counts"].values()), 9)
         verdict = numbers["trust"]["verdict"]
         self.assertIn(f"*Trust*: {verdict} (", " ".join(protocol.summary()))
         text = Path(protocol.Report.getFileName()).read_text(encoding="utf-8")

@@ -132,7 +132,10 @@ def test_command_on_halves_of_the_simulator(tmp_path, simulated, capsys):
     assert [float(line[1]) for line in lines[1:]] == pytest.approx(expected, abs=1e-4)
     assert expected[1] > 0.3
     names = {path.name for path in output.iterdir()}
-    assert names == {"halves.csv", "fsc.csv", "fsc.png", "slices.png", "evaluate.yaml"}
+    assert names == {
+        "halves.csv", "fsc.csv", "fsc.png", "slices.png", "evaluate.yaml",
+        "half_coherence.csv", "half_coherence.png",
+    }
 
 
 def test_command_without_model_and_its_mistakes(tmp_path, simulated, capsys):

@@ -35,7 +35,7 @@ def refused(capsys, *arguments: str) -> str:
     started = time.monotonic()
     status = main([str(argument) for argument in arguments])
     told = capsys.readouterr().err.splitlines()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60  # not a hang, whatever else runs
     assert status == 2, told
     assert not [line for line in told if "unexpected" in line or "Warning" in line]
     assert len(told[-1]) < 600

@@ -51,7 +51,8 @@ def padded(fill):
 
 def fake(voxel_size_A=10.0, task="denoise+simulate"):
     card = types.SimpleNamespace(
-        voxel_size_A=voxel_size_A, contrast="bright", task=task, tilt_range_deg=(-60, 60)
+        voxel_size_A=voxel_size_A, contrast="bright", task=task, tilt_range_deg=(-60, 60),
+        tilt_axis="y",
     )
     return types.SimpleNamespace(denoiser=Smooth(), multiple=4, receptive_radius=1, card=card)
 

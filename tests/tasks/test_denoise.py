@@ -40,7 +40,9 @@ def fake_model(network=None, radius=1, multiple=4, voxel_size_A=VOXEL_SIZE_A, co
         denoiser=network or Smooth(),
         multiple=multiple,
         receptive_radius=radius,
-        card=types.SimpleNamespace(voxel_size_A=voxel_size_A, contrast=contrast),
+        card=types.SimpleNamespace(
+            voxel_size_A=voxel_size_A, contrast=contrast, tilt_axis="y"
+        ),
     )
 
 
