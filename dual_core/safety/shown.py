@@ -72,6 +72,10 @@ def plain_labels(figure: Any) -> None:
     for text in texts:
         if text is not None:
             text.set_parse_math(False)
+            written = text.get_text()
+            lines = [printable(line.replace("\t", " "), LONGEST) for line in written.split("\n")]
+            if lines != written.split("\n") and not written.isprintable() or len(written) > LONGEST:
+                text.set_text("\n".join(lines))
             text.set_text(safe_lines(text.get_text()))
 
 

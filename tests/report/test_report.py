@@ -181,13 +181,14 @@ def test_finished_run_with_tomogram_and_truth(made, tmp_path):
     denoised = tmp_path / "page_files" / "tomo_denoised.mrc"
     written = denoised.stat().st_mtime_ns
     shown = made.noisy_array - open_volume(denoised).load()
-    cut = views._cut(
-        {"raw": open_volume(made.tomogram), "denoised": open_volume(denoised)}, "xy", 12, 1.0
-    )
+    volumes = {"raw": open_volume(made.tomogram), "denoised": open_volume(denoised)}
+    cut = views._cut({**volumes, "explained": volumes["denoised"]}, "xy", 12, 1.0)
     low, high = pictures.grey_limits(made.noisy_array[12])
     middle = made.noisy_array[12].mean()
     assert cut.panels[2][1] == pictures.grey_picture(shown[12], (low - middle, high - middle))
-    assert dict(cut.panels)["removed"].data_uri in text
+    # The page subtracts what the density explains of the tomogram, not the density itself.
+    assert dict(cut.panels)["raw"].data_uri in text
+    assert dict(cut.panels)["removed"].data_uri not in text
     # A second report does not denoise again, and says the same.
     assert report(*call) == 0
     assert denoised.stat().st_mtime_ns == written
