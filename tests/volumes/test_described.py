@@ -167,7 +167,7 @@ def test_padding_does_not_set_the_scale(fill):
     assert found.std == pytest.approx(inside.std(dtype=float), rel=5e-3)
 
 
-@pytest.mark.parametrize("value", [-1e5, 1e12, -3e37])
+@pytest.mark.parametrize("value", [-1e5, 1e12, -3e9])
 def test_a_hot_voxel_changes_itself_alone(value):
     array = specimen()
     before = described(array)
