@@ -13,6 +13,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 DEMO_OUTPUT ?= demo_output
+# Tests run beside each other, as many as there are cores, at most four.
+WORKERS ?= auto
 PYTEST_ARGS ?=
 # The first that works; pyenv's python3.8 answers only where that version is chosen, its prefix always.
 PYTHON38 ?= $(shell for python in python3.8 "$$(pyenv prefix \
@@ -30,30 +32,30 @@ INPUTS := setup.py dual_core/__init__.py $(wildcard $(CONSTRAINTS))
 help:
 	@sed -n '1,3s/^# //p' Makefile
 
-test: lint unit
+test: packages-test lint unit
 
-lint: $(VENV)/.stamp-test
+# First of all, in the first second: what only the system can bring.
+packages-%:
+	@.ci/packages $* $(PYTHON)
+
+lint: packages-test $(VENV)/.stamp-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-unit: $(VENV)/.stamp-test $(if $(PYTHON38),$(VENV38)/.stamp)
-	DUAL_PYTHON38=$(VENV38)/bin/python $(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+unit: packages-test $(VENV)/.stamp-test $(if $(PYTHON38),$(VENV38)/.stamp)
+	DUAL_PYTHON38=$(VENV38)/bin/python $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 \
+	  --dist worksteal --durations=10 --cov --cov-report=term $(PYTEST_ARGS)
 
-demo: $(VENV)/.stamp-core
+demo: packages-demo $(VENV)/.stamp-core
 	$(BIN)/dual demo --output $(DEMO_OUTPUT)
 
-scipion-demo: $(VENV)/.stamp-test
+scipion-demo: packages-test $(VENV)/.stamp-test
 	$(BIN)/python benchmarks/scipion_demo.py --output $(DEMO_OUTPUT)/scipion \
 	  $(if $(SCREENSHOTS),--screenshots $(SCREENSHOTS))
 
-environment: $(VENV)/.stamp-test
+environment: packages-test $(VENV)/.stamp-test
 
-# ensurepip is what Debian splits off from venv; both are asked for, as one fails without the other.
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 8))' || { \
-	  echo "'$(PYTHON)' is missing or older than Python 3.8: make ... PYTHON=python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' || { \
-	  echo "'$(PYTHON)' has no venv: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 # The demo leaves Scipion out on purpose: the engine never imports it, and so the demo starts
@@ -86,8 +88,6 @@ $(VENV)/.stamp-core: $(INPUTS) | $(BIN)/python
 
 # Without tkinter Scipion silently drops pwem, and the tests of the plugin would fail unreadably.
 $(VENV)/.stamp-test: $(VENV)/.stamp-core
-	@$(BIN)/python -c 'import tkinter' || { \
-	  echo "'$(PYTHON)' has no tkinter, which Scipion needs: apt-get install python3-tk" >&2; exit 1; }
 	@echo "Installing Scipion and the test tools into $(VENV)"
 	@$(call INSTALL,core molecules baselines test)
 	@touch $@

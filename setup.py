@@ -49,6 +49,7 @@ CORE = [
 TEST = [
     "pytest>=7.0",
     "pytest-cov>=4.0",
+    "pytest-xdist>=3.0",
     "ruff>=0.4",
     "mypy>=1.8",
     "types-PyYAML",
