@@ -10,6 +10,8 @@ of deviation 1; transforms are orthonormal.
 
 from __future__ import annotations
 
+from typing import Union
+
 import numpy as np
 import scipy.fft
 from scipy.ndimage import gaussian_filter
@@ -30,12 +32,13 @@ def taper(side: int) -> np.ndarray:
     return window / np.sqrt(np.mean(window**2))
 
 
-def half_grid_frequency(side: int) -> np.ndarray:
-    """Distance from the origin on the half grid, in cycles per voxel."""
-    axis = np.fft.fftfreq(side)
-    half = np.fft.rfftfreq(side)
+def half_grid_frequency(shape: Union[int, Triple]) -> np.ndarray:
+    """Distance from the origin on the half grid of a shape or a cube's side, cycles per voxel."""
+    z, y, x = (shape,) * 3 if isinstance(shape, int) else shape
+    rows, columns = np.fft.fftfreq(z), np.fft.fftfreq(y)
+    half = np.fft.rfftfreq(x)
     return np.sqrt(
-        axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half[None, None, :] ** 2
+        rows[:, None, None] ** 2 + columns[None, :, None] ** 2 + half[None, None, :] ** 2
     )
 
 

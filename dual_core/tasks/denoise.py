@@ -17,7 +17,7 @@ import numpy as np
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.tasks.given_volume import GivenTomogram, check_choice, temporary_beside
-from dual_core.tasks.keep_measured import write_kept
+from dual_core.tasks.keep_measured import KeptFilter, find_shares, write_kept
 from dual_core.tasks.strength import LeastSquares, write_blend
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
 from dual_core.tiles.stream import stream_tiled
@@ -192,8 +192,14 @@ def denoise_tomogram(
         logger.debug("a %.4g, b %.4g, correlation %.3f", scale, offset, correlation)
         denoised: ReadableVolume = open_volume(temporary, voxel_size_A=given.voxel_size_A)
         if options.keep_measured and linear is not None:
-            write_kept(given.entry.read, denoised, linear, kept)
-            denoised = open_volume(kept, voxel_size_A=given.voxel_size_A)
+            shares = find_shares(given.entry.read, given.shape, runner, linear, runner.multiple)
+            if shares.any:
+                logger.info(
+                    "%s: share of the tomogram itself in the result, by detail: %s",
+                    volume.name, shares.describe(given.voxel_size_A),
+                )
+                write_kept(given.entry.read, denoised, KeptFilter(shares, linear), kept)
+                denoised = open_volume(kept, voxel_size_A=given.voxel_size_A)
         if tilt_axis == "x":
             denoised = ExchangedVolume(denoised, (1, 2))
         if given.resampled:

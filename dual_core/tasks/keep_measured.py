@@ -1,174 +1,297 @@
-"""What the network leaves unexplained is given back where it is more than noise.
+"""What was measured beyond its noise stays in the result: a Wiener filter of tomogram and density.
 
 A network knows what its clean domain shows. What a tomogram shows beside it, it drops, and nothing
-in the result tells. With the linear model ``t = H v + n`` the rest is known: ``R = T - H D``, the
-tomogram less what the density explains. Where the rest is noise its power is N. Where it is more,
-in a block and a band of frequencies, there is structure in it, and the Wiener filter of that block,
-``1 - N / P_R``, gives it back, as density (over H): a result so never knows less than a local
-filter. Only measured coefficients are given back.
+in the result tells. So density D and tomogram T are combined, shell by shell, as predicts best
+what both are measurements of::
 
-* Noise fluctuates: a band must be above N by `SURE` of its deviations before anything comes back.
-* Noise is not equally strong everywhere: N of a block is scaled to the block's finest band.
-* Gold is far above all else, and its fringes would come back as rings: R is limited to `LIMIT`
-  deviations of the noise.
+    (1 - share) D + share T / H
 
-Blocks of 32 voxels overlap by half under a sine window, whose square adds up to 1, so there is no
-seam; the volume is streamed along z.
+with H the transfer's sign and strength in the shell. The share is found on the tomogram itself,
+without a truth and without halves: of some blocks two copies with independent noise are made
+(`dual_core.training.pairs.recorruption`); D of one and the first copy are fitted to the second.
+Where the network knows what the tomogram shows the share is 0 and nothing is changed; where it
+knows nothing the share is that of a plain Wiener filter, which is also the most it can be. So by
+half coherence the result knows no less than a filter does, in no shell.
+
+Only measured coefficients are combined; inside the missing wedge the density stays as it is. The
+filters reach `REACH` voxels, so that a volume is treated part by part without seams.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
 
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.tapered_power import half_grid_frequency, on_grid
+from dual_core.training.pairs.recorruption import Recorruption
 from dual_core.volumes.geometry import sine_taper
 from dual_core.volumes.interface import ReadableVolume, Triple
 from dual_core.volumes.writer import VolumeWriter
 
-SIDE = 32  # of a block, in voxels
-STEP = SIDE // 2
-EDGES = (0.0, 0.045, 0.065, 0.085, 0.11, 0.14, 0.18, 0.24, 0.32)  # cycles per voxel
-FINE = 0.32  # from here a block's power is its noise's
-LEVEL_RANGE = (0.5, 2.0)  # of a block's noise, in the mean noise
-SURE = 1.0  # deviations of a band's noise power
-LIMIT = 8.0  # deviations of the noise, beyond which R is cut
-CORRELATED = 3.4  # coefficients that one independent one stands for under the window
-BLOCKS_AT_ONCE = 64
-WEAKEST_TRANSFER = 0.1  # H below which what comes back is not brought to the density's strength
+logger = logging.getLogger(__name__)
+
+EDGES = (0.012, 0.03, 0.05, 0.08, 0.11, 0.15, 0.2, 0.25, 0.32)  # of the shells, cycles per voxel
+BLOCK = 64  # side of the blocks that the shares are found on, in voxels
+STRENGTH = 0.2  # a of the copies: weak, so that the network sees the tomogram's own noise
+FEWEST = 8  # coefficients that make a shell
+LEAST = 0.05  # share below which nothing is given back
+LIMIT = 8.0  # deviations beyond which the tomogram is cut: gold would come back with its fringes
+REACH = 32  # of the filters, in voxels
+CORE = 128  # side of the parts that a volume is filtered in
+WEAKEST = 0.1  # H below which what comes back is not brought to the density's strength
 
 Read = Callable[[Triple, Triple], np.ndarray]
+Network = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]
 
 
-class LocalWiener:
-    """The filter of one block after another.
+@dataclass(frozen=True)
+class Shares:
+    """How much of each shell of the result is the tomogram's.
 
-    Parameters
+    Attributes
     ----------
-    model : the linear model, in units of the standardised tomogram.
+    values : one a shell of `EDGES`, 0 to 1.
     """
 
-    def __init__(self, model: LinearModel) -> None:
-        shape = (SIDE,) * 3
-        frequency = half_grid_frequency(SIDE)
-        measured = np.ones_like(frequency, dtype=bool)
-        if model.measured is not None:
-            measured = on_grid(model.measured, shape) > 0.5
-        axis = sine_taper(SIDE).astype(np.float32)
-        self.window = axis[:, None, None] * axis[:, None] * axis
-        self._transfer = on_grid(model.transfer, shape)
-        # The window takes an eighth of the power.
-        self._back = self._transfer / (self._transfer**2 + WEAKEST_TRANSFER**2)
-        self._noise = on_grid(model.noise_amplitude, shape) ** 2 * float(np.mean(self.window**2))
-        self._noise = np.maximum(self._noise, 1e-9)
-        self._bands: List[np.ndarray] = []
-        for low, high in zip(EDGES, EDGES[1:]):
-            band = np.flatnonzero(measured & (frequency >= low) & (frequency < high))
-            if band.size:
-                self._bands.append(band)
-        self._fine = np.flatnonzero(measured & (frequency >= FINE))
-        spread = on_grid(model.noise_amplitude, shape) ** 2
-        self.deviation = float(np.sqrt(spread.mean()))
+    values: Tuple[float, ...]
 
-    def __call__(self, tomogram: np.ndarray, density: np.ndarray) -> np.ndarray:
-        """What blocks ``(count, side, side, side)`` are given back, under the window twice."""
-        axes = (1, 2, 3)
-        rest = scipy.fft.rfftn(tomogram * self.window, axes=axes, norm="ortho")
-        rest -= self._transfer * scipy.fft.rfftn(density * self.window, axes=axes, norm="ortho")
-        limit = LIMIT * self.deviation * self.window
-        plain = scipy.fft.irfftn(rest, s=(SIDE,) * 3, axes=axes, norm="ortho")
-        rest = scipy.fft.rfftn(np.clip(plain, -limit, limit), axes=axes, norm="ortho")
-        relative = (rest.real**2 + rest.imag**2) / self._noise
-        relative = relative.reshape(len(rest), -1)
-        level = np.ones(len(rest))
-        if self._fine.size:
-            level = np.clip(relative[:, self._fine].mean(axis=1), *LEVEL_RANGE)
-        gain = np.zeros_like(relative)
-        for band in self._bands:
-            power = relative[:, band].mean(axis=1) / level
-            threshold = 1.0 + SURE * np.sqrt(CORRELATED / band.size)
-            share = np.maximum(1.0 - threshold / np.maximum(power, 1e-9), 0.0)
-            gain[:, band] = share[:, None]
-        given = scipy.fft.irfftn(
-            rest * gain.reshape(rest.shape) * self._back, s=(SIDE,) * 3, axes=axes, norm="ortho"
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to give back."""
+        return max(self.values) > 0.0
+
+    def at(self, frequency: np.ndarray) -> np.ndarray:
+        """The share at frequencies in cycles per voxel, linear between the middles of shells."""
+        middles = [(low + high) / 2 for low, high in zip(EDGES, EDGES[1:])]
+        return np.interp(frequency, [*middles, EDGES[-1]], [*self.values, 0.0])
+
+    def describe(self, voxel_size_A: float) -> str:
+        """For the log: detail and share."""
+        return ", ".join(
+            f"{2 * voxel_size_A / (low + high):.0f} A: {value:.2f}"
+            for low, high, value in zip(EDGES, EDGES[1:], self.values)
+            if value > 0
         )
-        return (given * self.window).astype(np.float32)
 
 
-def given_back(
-    read: Read, denoised: ReadableVolume, model: LinearModel
-) -> Iterator[Tuple[int, np.ndarray]]:
-    """What a volume is given back, ``(first plane, (planes, y, x) float32)`` slab after slab.
+def find_shares(
+    read: Read, shape: Triple, network: Network, model: LinearModel, multiple: int, seed: int = 0
+) -> Shares:
+    """Find the shares on blocks spread over a tomogram.
 
     Parameters
     ----------
-    read : ``read(start, size)``, the standardised tomogram.
-    denoised : the network's output, standardised, of the same shape.
+    read : ``read(start, size)``, the standardised tomogram, tilt axis y.
+    shape : of the tomogram.
+    network : the denoiser, for blocks whose sides are multiples of `multiple`.
+    model : the linear model, in units of the standardised tomogram.
+    seed : of the noise that is drawn.
+    """
+    size = _triple([min(BLOCK, length) // multiple * multiple for length in shape])
+    if min(size) < multiple or min(size) < 2:
+        return Shares((0.0,) * (len(EDGES) - 1))
+    shells = _Shells(model, size)
+    recorruption = Recorruption(model, size, STRENGTH)
+    generator = np.random.default_rng(seed)
+    for start in _spread(shape, size):
+        block = read(start, size)
+        if float(np.ptp(block)) == 0.0:
+            continue
+        noise = recorruption.noise(block, generator)
+        # Once with the noise and once with its negative: what is linear in it cancels.
+        for drawn in (noise, -noise):
+            seen, other = recorruption.with_noise(block, drawn)
+            shells.add(seen, other, network(seen))
+    return Shares(tuple(shells.shares()))
+
+
+class _Shells:
+    """Sums over blocks from which the share of each shell follows."""
+
+    def __init__(self, model: LinearModel, size: Triple) -> None:
+        tapers = [sine_taper(length).astype(np.float32) for length in size]
+        self._window = tapers[0][:, None, None] * tapers[1][:, None] * tapers[2]
+        self._back = _brought_back(model, size)
+        self._weight = 1.0 / np.maximum(self._back**2, 1e-12)  # errors count as in the tomogram
+        self._noise = on_grid(model.noise_amplitude, size) ** 2 * float(np.mean(self._window**2))
+        measured = _measured(model, size)
+        frequency = half_grid_frequency(size)
+        # Columns inside of the half grid stand for their conjugates too.
+        twice = np.full(size[2] // 2 + 1, 2.0)
+        twice[0] = 1.0
+        if size[2] % 2 == 0:
+            twice[-1] = 1.0
+        self._shells = [
+            measured * twice * ((frequency >= low) & (frequency < high))
+            for low, high in zip(EDGES, EDGES[1:])
+        ]
+        self._sums = np.zeros((len(self._shells), 4))
+
+    def add(self, seen: np.ndarray, other: np.ndarray, density: np.ndarray) -> None:
+        """Add a pair of copies and what the network makes of the first."""
+        first, second, known = (
+            scipy.fft.rfftn(part * self._window, norm="ortho") for part in (seen, other, density)
+        )
+        # With D alone the second copy is missed by `error`; what the first adds is `step`.
+        step, error = first * self._back - known, second * self._back - known
+        product = self._weight * (step.real * error.real + step.imag * error.imag)
+        square = self._weight * (step.real**2 + step.imag**2)
+        power = first.real**2 + first.imag**2
+        for sums, shell in zip(self._sums, self._shells):
+            sums += [float((shell * part).sum()) for part in (product, square, power, self._noise)]
+
+    def shares(self) -> List[float]:
+        """Least squares; at most what a Wiener filter of the tomogram alone would pass."""
+        found = []
+        for shell, (product, square, power, noise) in zip(self._shells, self._sums):
+            share = 0.0
+            if np.count_nonzero(shell) >= FEWEST and square > 0:
+                share = min(product / square, 1.0 - noise / max(power, 1e-12), 1.0)
+            found.append(share if share >= LEAST else 0.0)
+        return found
+
+
+class KeptFilter:
+    """Combines density and tomogram, region by region.
+
+    Parameters
+    ----------
+    shares : from `find_shares`.
     model : the linear model.
     """
-    wiener = LocalWiener(model)
-    depth, rows, columns = denoised.shape
-    # One step of margin on every side, mirrored, so that windows add up to 1 at the faces too.
-    wide = tuple(-(-length // STEP) * STEP + 2 * STEP for length in (rows, columns))
-    total = np.zeros((SIDE, *wide), dtype=np.float32)
-    for first in range(-STEP, depth, STEP):
-        both = [
-            _mirrored(source, denoised.shape, first, wide) for source in (read, denoised.read)
+
+    def __init__(self, shares: Shares, model: LinearModel) -> None:
+        side = 2 * REACH
+        shape = (side,) * 3
+        share = shares.at(half_grid_frequency(shape)) * _measured(model, shape)
+        self._kernels = [
+            self._kernel(share * _brought_back(model, shape)), self._kernel(-share)
         ]
-        for row in range(0, wide[0] - STEP, STEP):
-            starts = range(0, wide[1] - STEP, STEP)
-            for group in range(0, len(starts), BLOCKS_AT_ONCE):
-                chosen = starts[group : group + BLOCKS_AT_ONCE]
-                blocks = [
-                    np.stack([part[:, row : row + SIDE, x : x + SIDE] for x in chosen])
-                    for part in both
-                ]
-                for x, block in zip(chosen, wiener(*blocks)):
-                    total[:, row : row + SIDE, x : x + SIDE] += block
-        if first >= 0:
-            planes = min(STEP, depth - first)
-            yield first, total[:planes, STEP : STEP + rows, STEP : STEP + columns].copy()
-        total[:STEP] = total[STEP:]
-        total[STEP:] = 0.0
+        self._ready: Tuple[Triple, Sequence[np.ndarray]] = ((0, 0, 0), ())
+
+    @staticmethod
+    def _kernel(response: np.ndarray) -> np.ndarray:
+        """The filter in space, ``(2 REACH - 1,) * 3`` about its middle, faded out to its ends."""
+        side = 2 * REACH
+        kernel = np.fft.fftshift(scipy.fft.irfftn(response, s=(side,) * 3))
+        fade = np.cos(np.pi * (np.arange(side) - REACH) / side) ** 2
+        kernel *= fade[:, None, None] * fade[:, None] * fade
+        return kernel[1:, 1:, 1:].astype(np.float32)
+
+    def __call__(self, tomogram: np.ndarray, density: np.ndarray) -> np.ndarray:
+        """What is added to the density, for regions with a margin of `REACH` on every side."""
+        margin = REACH - 1
+        shape = _triple([scipy.fft.next_fast_len(n, real=True) for n in tomogram.shape])
+        if self._ready[0] != shape:
+            self._ready = shape, [scipy.fft.rfftn(k, s=shape) for k in self._kernels]
+        cut = np.clip(tomogram, -LIMIT, LIMIT)
+        spectrum = scipy.fft.rfftn(cut, s=shape) * self._ready[1][0]
+        spectrum += scipy.fft.rfftn(density, s=shape) * self._ready[1][1]
+        result = scipy.fft.irfftn(spectrum, s=shape)
+        # The kernel begins at its corner: its middle is `margin` voxels further.
+        inside = tuple(
+            slice(margin + REACH, margin + n - REACH) for n in tomogram.shape
+        )
+        return result[inside].astype(np.float32)
 
 
 def write_kept(
     read: Read,
     denoised: ReadableVolume,
-    model: LinearModel,
+    kept: KeptFilter,
     path: Path,
     progress: Optional[Progress] = None,
 ) -> None:
-    """Write the network's output and what it is given back.
+    """Write the network's output combined with the tomogram.
 
     Parameters
     ----------
-    read, denoised, model : as for `given_back`.
+    read : of the standardised tomogram, of the shape of `denoised`.
+    denoised : the network's output.
+    kept : the filter.
     path : of the volume to write, beside the result.
-    progress : ``progress(done, total)`` in planes.
+    progress : ``progress(done, total)`` in parts.
     """
+    parts = list(_parts(denoised.shape))
     with VolumeWriter(path, denoised.shape, denoised.voxel_size_A) as writer:
-        for first, slab in given_back(read, denoised, model):
-            start, size = (first, 0, 0), (len(slab), *denoised.shape[1:])
-            writer.write(start, denoised.read(start, size) + slab)
+        for number, (start, size) in enumerate(parts, 1):
+            tomogram, density = (
+                _with_margin(source, denoised.shape, start, size)
+                for source in (read, denoised.read)
+            )
+            inside = tuple(slice(REACH, REACH + n) for n in size)
+            writer.write(start, density[inside] + kept(tomogram, density))
             if progress is not None:
-                progress(first + len(slab), denoised.shape[0])
+                progress(number, len(parts))
 
 
-def _mirrored(source: Read, shape: Triple, first: int, wide: Tuple[int, ...]) -> np.ndarray:
-    """`SIDE` planes from `first` on with margins of `STEP` about rows and columns."""
-    depth, rows, columns = shape
-    period = max(2 * (depth - 1), 1)
-    planes = np.arange(first, first + SIDE) % period
-    planes = np.where(planes < depth, planes, period - planes)
-    low, high = int(planes.min()), int(planes.max()) + 1
-    slab = source((low, 0, 0), (high - low, rows, columns))[planes - low]
-    margins = [(0, 0)] + [
-        (STEP, full - STEP - length) for full, length in zip(wide, (rows, columns))
+def _brought_back(model: LinearModel, shape: Triple) -> np.ndarray:
+    """What brings a tomogram back to a density: the sign of H over its strength in the shell.
+
+    The strength is the shell's mean, not the coefficient's own: within a shell the tomogram keeps
+    its weighting, as under a filter, and no weakly measured direction is raised with its noise.
+    """
+    transfer = on_grid(model.transfer, shape)
+    frequency = half_grid_frequency(shape)
+    measured = _measured(model, shape) > 0.5
+    count = max(shape)
+    shell = np.minimum((frequency * count).astype(np.intp), count - 1)
+    numbers = np.bincount(shell[measured], minlength=count)
+    strengths = np.bincount(shell[measured], np.abs(transfer[measured]), count)
+    places = np.flatnonzero(numbers)
+    if not places.size:
+        return np.zeros_like(transfer)
+    strength = np.interp(
+        frequency, (places + 0.5) / count, strengths[places] / numbers[places]
+    )
+    result: np.ndarray = np.sign(transfer) / np.maximum(strength, WEAKEST)
+    return result
+
+
+def _measured(model: LinearModel, shape: Triple) -> np.ndarray:
+    """Where coefficients were measured; towards the wedge's blurred edge the data still count."""
+    if model.measured is None:
+        return np.ones((shape[0], shape[1], shape[2] // 2 + 1), dtype=np.float32)
+    return np.sqrt(np.clip(on_grid(model.measured, shape), 0.0, 1.0))
+
+
+def _spread(shape: Triple, size: Triple) -> Iterator[Triple]:
+    """Starts of blocks spread over a volume, at most two along each axis."""
+    rooms = [length - part for length, part in zip(shape, size)]
+    counts = [min(-(-length // part), 2) for length, part in zip(shape, size)]
+    places = [
+        [(2 * k + 1) * room // (2 * count) if count > 1 else room // 2 for k in range(count)]
+        for room, count in zip(rooms, counts)
     ]
-    return np.pad(slab, margins, mode="symmetric")
+    yield from itertools.product(*places)
+
+
+def _parts(shape: Triple) -> Iterator[Tuple[Triple, Triple]]:
+    """Regions of at most `CORE` voxels along each axis."""
+    for z, y, x in itertools.product(*(range(0, length, CORE) for length in shape)):
+        size = tuple(min(CORE, n - first) for n, first in zip(shape, (z, y, x)))
+        yield (z, y, x), _triple(size)
+
+
+def _with_margin(source: Read, shape: Triple, start: Triple, size: Triple) -> np.ndarray:
+    """A region and `REACH` voxels about it, mirrored beyond the faces."""
+    low = [max(first - REACH, 0) for first in start]
+    high = [min(first + n + REACH, whole) for first, n, whole in zip(start, size, shape)]
+    block = source(_triple(low), _triple([b - a for a, b in zip(low, high)]))
+    pads = [
+        (REACH - (first - a), REACH - (b - first - n))
+        for first, n, a, b in zip(start, size, low, high)
+    ]
+    return np.pad(block, pads, mode="symmetric")
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    return int(values[0]), int(values[1]), int(values[2])

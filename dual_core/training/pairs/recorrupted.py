@@ -1,42 +1,27 @@
 """Equation 5 on independent noise: two copies of a real block whose noise has nothing in common.
 
 A tomogram that is compared with its own reconstruction rewards a denoiser that smuggles the noise
-through. So two copies are made, ``t + a z`` and ``t - z / a``, where z is drawn with the measured
-noise power: their noises are uncorrelated (Pang et al., Recorrupted-to-Recorrupted, CVPR 2021). Dn
-sees one, and what the linear model makes of its density, ``H Dn(t + a z)``, is compared with the
-other, where measured and in units of the noise. Every draw is fresh, so that nothing can be learnt
-by heart, and real tomograms train the denoiser directly.
+through. So two copies are made (`recorruption`). Dn sees one, and what the linear model makes of
+its density, ``H Dn(t + a z)``, is compared with the other, where measured and in units of the
+noise. Every draw is fresh, so that nothing can be learnt by heart, and real tomograms train the
+denoiser directly.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.tapered_power import half_grid_frequency, on_grid, taper
+from dual_core.training.pairs.recorruption import RecorruptedPair, Recorruption
 from dual_core.volumes.patches import PatchSource
 
-STRENGTH = 0.5  # a; the copy that Dn sees has 1 + a^2 times the noise
-FINE = 0.32  # cycles per voxel beyond which there is noise alone
-LOCAL = 6.0  # voxels over which the noise's strength is measured
-LEVEL_RANGE = (0.3, 3.0)  # of the noise power about a voxel, in the mean
-# Where N is not known exactly, it is rather drawn too strong: copies whose noise is anticorrelated
-# make a result smooth, those that share noise make it noisy.
-EXCESS = 1.15
 SHELL_EDGES = (0.015, 0.03, 0.05, 0.08, 0.11, 0.15, 0.2, 0.25, 0.32)  # cycles per voxel
 COARSEST = 1.5  # coefficients; what is below is the taper's
-
-
-class RecorruptedPair(NamedTuple):
-    """Two copies of a block, ``(1, 1, side, side, side)`` float32, with independent noise."""
-
-    seen: np.ndarray
-    other: np.ndarray
 
 
 class RecorruptedPairs:
@@ -52,40 +37,11 @@ class RecorruptedPairs:
         self.model = model
         self.side = blocks.side
         self._blocks = blocks
-        self._amplitude = on_grid(model.noise_amplitude, (blocks.side,) * 3)
-        self._fine = (half_grid_frequency(blocks.side) >= FINE).astype(np.float32)
-        self._excess = 1.0 if model.source == "halves" else EXCESS
+        self._recorruption = Recorruption(model, (blocks.side,) * 3)
 
     def draw(self, generator: np.random.Generator) -> RecorruptedPair:
         """A pair of a random block, with fresh noise."""
-        return self.corrupt(self._blocks.draw(1, generator), generator)
-
-    def corrupt(self, block: np.ndarray, generator: np.random.Generator) -> RecorruptedPair:
-        """Two copies of a block ``(1, 1, side, side, side)``."""
-        white = generator.standard_normal(block.shape, dtype=np.float32)
-        noise = self._filtered(white, self._amplitude)
-        noise *= self._local_deviation(block, noise)
-        return RecorruptedPair(block + STRENGTH * noise, block - noise / STRENGTH)
-
-    def _local_deviation(self, block: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """How strong the noise is about each voxel, in the drawn noise's deviation.
-
-        The highest frequencies hold next to no structure. Where noise is drawn weaker than it is,
-        the two copies have a part of it in common, and Dn would learn to let it through.
-        """
-        sigma = (0.0, 0.0, LOCAL, LOCAL, LOCAL)
-        own, drawn = (
-            gaussian_filter(self._filtered(part, self._fine) ** 2, sigma, mode="reflect")
-            for part in (block, noise)
-        )
-        level = own / np.maximum(drawn.mean(), 1e-9)
-        return np.sqrt(self._excess * np.clip(level, *LEVEL_RANGE)).astype(np.float32)
-
-    @staticmethod
-    def _filtered(block: np.ndarray, response: np.ndarray) -> np.ndarray:
-        axes = (-3, -2, -1)
-        spectrum = np.fft.rfftn(block, axes=axes) * response
-        return np.fft.irfftn(spectrum, s=block.shape[-3:], axes=axes).astype(np.float32)
+        return self._recorruption(self._blocks.draw(1, generator), generator)
 
     def tensors(self) -> Dict[str, np.ndarray]:
         """Nothing: pairs are not kept."""
