@@ -22,7 +22,7 @@ NM3_PER_VESICLE = 2.0e6
 NM_BETWEEN_SHEETS = 150.0
 NM2_PER_MICROTUBULE = 16000.0  # of a cross-section of the sample
 NM2_PER_ACTIN = 6000.0
-CROWD_MG_PER_ML = 60.0
+CROWD_MG_PER_ML = 40.0
 VESICLE_RADIUS_NM = (15.0, 40.0)
 # A sample of this volume or more has at least one of everything.
 _ONE_OF_EACH_NM3 = 3.0e5

@@ -166,7 +166,7 @@ def _add_structures(other: argparse._ArgumentGroup) -> None:
         "--crowd",
         type=finite_float,
         metavar="MG_PER_ML",
-        help="small proteins, 20 to 95 kDa, in the space that is left (default: 60 mg/ml)",
+        help="small proteins, 20 to 95 kDa, in the space that is left (default: 40 mg/ml)",
     )
     other.add_argument(
         "--gold", type=non_negative_int, default=0, metavar="N", help="number of gold beads"
