@@ -78,7 +78,7 @@ def pack_grand_model(config: PackConfig, molecules: Sequence[Molecule],
                      index: int = 0) -> GrandModel:
     """Pack one grand model; the same configuration and index give the same bytes.
 
-    Membrane sheets come first, then vesicles, filaments, gold, membrane-bound molecules, molecules
+    Membrane sheets come first, then microtubules, vesicles, actin, gold, membrane-bound molecules, molecules
     with a given number of copies, molecules up to the occupancy, and the crowd in what is left.
 
     Parameters
@@ -127,10 +127,10 @@ def _place_structures(canvas: Canvas, config: PackConfig, contents: Contents,
     classes, sigma_A = config.classes, config.sigma_A
     lenient = {name: config.best_effort or name in contents.by_default for name in STRUCTURES}
     place_sheets(canvas, contents.sheets, sigma_A, classes["membrane"], rng, lenient["sheets"])
-    vesicles = place_vesicles(canvas, contents.vesicles, contents.vesicle_radius_nm, sigma_A,
-                              classes["membrane"], rng, lenient["vesicles"])
     place_filaments(canvas, MICROTUBULE, contents.microtubules, sigma_A, classes["microtubule"],
                     rng, lenient["microtubules"])
+    vesicles = place_vesicles(canvas, contents.vesicles, contents.vesicle_radius_nm, sigma_A,
+                              classes["membrane"], rng, lenient["vesicles"])
     place_filaments(canvas, ACTIN, contents.actin, sigma_A, classes["actin"], rng,
                     lenient["actin"])
     place_gold(canvas, config.gold, config.gold_diameter_nm, sigma_A, classes["gold"], rng)

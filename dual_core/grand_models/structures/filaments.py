@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -13,11 +13,16 @@ from dual_core.grand_models.orientations import orientation_along
 from dual_core.grand_models.shortfall import report_shortfall
 from dual_core.grand_models.structures.helices import STEP, Axis, FilamentKind, filament_piece
 
-# Axes drawn for one filament; the first with an open way from side to side is taken, else the one
-# with the longest way.
-_AXES = 60
+# Axes drawn for one filament; the first with a long open way from side to side is taken, else the
+# one with the longest way.
+_AXES = 100
+# What counts as long: this part of the sample's shorter side. A way across a corner does not.
+_LONG = 0.8
 # Axes go out of the level of the sample by no more than this, and by less in a thin one.
 _LARGEST_SLOPE_DEG = 20.0
+
+# Length, whether it leads from side to side, first and last position, axis.
+Way = Tuple[float, bool, float, float, Axis]
 
 
 def _random_axis(canvas: Canvas, kind: FilamentKind, low: float, high: float,
@@ -73,17 +78,18 @@ def _find_filament(canvas: Canvas, kind: FilamentKind, low: float, high: float, 
                    rng: np.random.Generator) -> Optional[Tuple[Piece, np.ndarray, Axis]]:
     """A filament that is free, its corner and its axis; None where there is no place."""
     radius = (kind.outer_radius_A + 2.0 * sigma_A) / canvas.voxel_size_A + 1.0
+    long = _LONG * min(canvas.shape[1:])
     found = []
     for _ in range(_AXES):
         axis = _random_axis(canvas, kind, low, high, rng)
         first, last, through = _open_part(canvas, axis, radius)
-        found.append((through, last - first, first, last, axis))
-        if through:
+        found.append((last - first, through, first, last, axis))
+        if through and last - first >= long:
             break
     # Ends at an obstacle keep away from it by the filament's radius.
-    for through, length, first, last, axis in sorted(found, key=lambda one: one[:2])[::-1]:
+    for length, through, first, last, axis in _longest_first(found, long):
         keep = 0.0 if through else radius
-        if not through and (length - 2.0 * keep) * canvas.voxel_size_A < kind.shortest_A:
+        if (length - 2.0 * keep) * canvas.voxel_size_A < kind.shortest_A:
             break
         turn = float(rng.uniform(0.0, 2.0 * math.pi))
         piece, corner = filament_piece(kind, canvas, axis, (first + keep, last - keep), sigma_A,
@@ -91,6 +97,11 @@ def _find_filament(canvas: Canvas, kind: FilamentKind, low: float, high: float, 
         if piece is not None and canvas.is_free(corner, piece):
             return piece, corner, axis
     return None
+
+
+def _longest_first(found: List[Way], long: float) -> List[Way]:
+    """Long ways from side to side, then the others, each by length."""
+    return sorted(found, key=lambda one: (one[1] and one[0] >= long, one[0]), reverse=True)
 
 
 def filament_room(kind: FilamentKind, canvas: Canvas, sigma_A: float) -> Tuple[float, float]:

@@ -20,6 +20,9 @@ import numpy as np
 from dual_core.grand_models.canvas import Canvas, Piece, piece_from_box
 from dual_core.grand_models.molecules.density import blurred_step
 
+# Subunits touch and their surfaces are not smooth: more blur than the resolution's, without which
+# a protofilament would look like a string of beads.
+_SURFACE_SIGMA_A = 8.0
 # Distance of the points that are looked at along an axis, in voxels.
 STEP = 0.5
 
@@ -66,8 +69,8 @@ class FilamentKind:
 
 
 MICROTUBULE = FilamentKind("microtubule", 72.0, 128.0, 100.0, 13, 40.9, 0.0, 3.0 * 40.9 / 13.0,
-                           (29.0, 25.0, 24.0), 55000.0, 20000.0, 600.0)
-ACTIN = FilamentKind("actin", 0.0, 40.0, 16.0, 1, 27.5, -166.6, 0.0, (26.0, 25.0, 25.0), 42000.0,
+                           (28.0, 26.0, 26.0), 55000.0, 20000.0, 600.0)
+ACTIN = FilamentKind("actin", 0.0, 40.0, 16.0, 1, 27.5, -166.6, 0.0, (25.0, 24.0, 24.0), 42000.0,
                      10000.0, 300.0)
 
 
@@ -115,7 +118,7 @@ def filament_piece(kind: FilamentKind, canvas: Canvas, axis: Axis, part: Tuple[f
     voxel_A = canvas.voxel_size_A
     low = np.array([canvas.slab[0], 0, 0])
     high = low + np.array(canvas.slab_shape)
-    reach = (kind.outer_radius_A + 4.0 * sigma_A) / voxel_A + 2.0
+    reach = (kind.outer_radius_A + 4.0 * (sigma_A + _SURFACE_SIGMA_A)) / voxel_A + 2.0
     line = axis.at(np.arange(part[0], part[1] + STEP, STEP))
     first = np.clip(np.floor(line.min(axis=0) - reach).astype(int), low, high)
     last = np.clip(np.ceil(line.max(axis=0) + reach).astype(int) + 1, low, high)
@@ -158,6 +161,7 @@ def _box_around(shape: Tuple[int, ...], point: np.ndarray, reach: float
 def _add_subunit(density: np.ndarray, point: np.ndarray, angle: float, kind: FilamentKind,
                  axis: Axis, voxel_A: float, sigma_A: float) -> None:
     """Add one subunit of the helix at the axis' `point` (an index into the density)."""
+    sigma_A = math.hypot(sigma_A, _SURFACE_SIGMA_A)
     other = np.cross(axis.direction, axis.side)
     outwards = math.cos(angle) * axis.side + math.sin(angle) * other
     around = math.cos(angle) * other - math.sin(angle) * axis.side
