@@ -126,7 +126,9 @@ def ellipsoid_distance_A(points_A: np.ndarray, vesicle: Vesicle) -> np.ndarray:
     local = points_A @ as_zyx(vesicle.orientation)
     scaled = np.sqrt(np.sum((local / axes) ** 2, axis=-1))
     slope = np.sqrt(np.sum((local / axes ** 2) ** 2, axis=-1))
-    return np.asarray(scaled * (scaled - 1.0) / np.maximum(slope, 1e-9))
+    distance = scaled * (scaled - 1.0) / np.maximum(slope, 1e-9)
+    # At the very centre this is 0 over 0.
+    return np.where(scaled > 1e-6, distance, -float(axes.min()))
 
 
 def vesicle_piece(vesicle: Vesicle, voxel_size_A: float, sigma_A: float,
