@@ -98,7 +98,7 @@ def contents_of(config: PackConfig) -> Contents:
                     frozenset(by_default))
 
 
-def _usual_number(name: str, amount: float, volume_nm3: float, room: "dict[str, bool]") -> int:
+def _usual_number(name: str, amount: float, volume_nm3: float, room: dict[str, bool]) -> int:
     number = max(round(amount), 1 if volume_nm3 >= _ONE_OF_EACH_NM3 else 0)
     if number and not room[name]:
         logger.warning("the sample is too thin for %s: there are none", name)

@@ -20,7 +20,7 @@ from dual_core.grand_models.molecules.density import (
 from dual_core.grand_models.molecules.sources import MoleculeSpec
 from dual_core.grand_models.orientations import as_zyx
 from dual_core.grand_models.pack import PackConfig, load_molecules, pack_grand_model
-from dual_core.grand_models.structures.crowd import MG_PER_ML, MASSES_KDA, small_proteins
+from dual_core.grand_models.structures.crowd import MASSES_KDA, MG_PER_ML, small_proteins
 from dual_core.grand_models.structures.helices import (
     ACTIN,
     MICROTUBULE,
@@ -161,11 +161,11 @@ def test_bilayers_vary_a_little():
     bilayers = [random_bilayer(rng) for _ in range(200)]
     distances = np.array([one.leaflet_distance_A for one in bilayers])
     scales = np.array([one.scale for one in bilayers])
-    assert 0.5 < distances.std() < 3.0 and 36.0 <= distances.min() and distances.max() <= 44.0
+    assert 0.5 < distances.std() < 3.0 and distances.min() >= 36.0 and distances.max() <= 44.0
     assert 0.03 < scales.std() < 0.1
     points_A = rng.uniform(0.0, 2000.0, (4000, 3))
     strength = bilayers[0].strength(points_A) / bilayers[0].scale
-    assert 0.02 < strength.std() < 0.1 and 0.8 < strength.min()
+    assert 0.02 < strength.std() < 0.1 and strength.min() > 0.8
     thin, thick = (leaflet_profile(np.arange(60.0), 2.0, distance) for distance in (36.0, 44.0))
     assert np.argmax(thick) - np.argmax(thin) == 4
 
@@ -211,11 +211,9 @@ def test_a_filament_has_the_mass_per_length_of_its_subunits(kind, thickness_nm):
     per_A = canvas.density.sum() * 5.0 ** 3 / (canvas.shape[2] * 5.0)
     assert per_A == pytest.approx(kind.strands * kind.mass_Da / kind.rise_A, rel=0.05)
     if thickness_nm is not None:
-        section = canvas.density.mean(axis=2)
-        area_nm2 = np.count_nonzero(section > 0.5 * section.max()) * 0.25
-        assert thickness_nm[0] ** 2 > area_nm2 > 0.25 * np.pi * 5.0 ** 2
-        across = np.ptp(np.argwhere(canvas.density.max(axis=2) > MASK_DENSITY), axis=0).max() * 0.5
-        assert across == pytest.approx(np.mean(thickness_nm), abs=2.5)
+        swept = canvas.density.max(axis=2)
+        area_nm2 = np.count_nonzero(swept > 0.5 * swept.max()) * 0.25
+        assert thickness_nm[0] < 2.0 * np.sqrt(area_nm2 / np.pi) < thickness_nm[1]
 
 
 def test_actin_is_a_helix_that_crosses_over_every_36_nm():
@@ -233,7 +231,8 @@ def test_filaments_cross_the_sample_and_bend_little():
     tubes = [one for one in canvas.particles if one.name == "microtubule"]
     for tube in tubes:
         points = np.argwhere(canvas.instances == tube.instance)
-        along = (points - points.mean(axis=0)) @ (as_zyx(tube.orientation) @ np.array([1.0, 0.0, 0.0]))
+        axis = as_zyx(tube.orientation)[:, 0]
+        along = (points - points.mean(axis=0)) @ axis
         assert np.ptp(along) > 0.75 * 128
         assert ndimage.label(canvas.instances == tube.instance, np.ones((3, 3, 3)))[1] == 1
 
