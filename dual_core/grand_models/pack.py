@@ -78,8 +78,9 @@ def pack_grand_model(config: PackConfig, molecules: Sequence[Molecule],
                      index: int = 0) -> GrandModel:
     """Pack one grand model; the same configuration and index give the same bytes.
 
-    Membrane sheets come first, then microtubules, vesicles, actin, gold, membrane-bound molecules, molecules
-    with a given number of copies, molecules up to the occupancy, and the crowd in what is left.
+    Membrane sheets come first, then microtubules, vesicles, actin, gold, membrane-bound molecules,
+    molecules with a given number of copies, molecules up to the occupancy, and the crowd in what is
+    left.
 
     Parameters
     ----------

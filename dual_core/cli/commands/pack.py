@@ -1,8 +1,8 @@
 """Make grand models (noise-free cells) with masks and particle lists.
 
-Without options a cell has membranes (sheets and vesicles), microtubules, actin, complexes of 100 kDa
-to 4 MDa and a crowd of small proteins; gold only where asked for. --molecules says which complexes
-there are, not what else there is: --only-molecules does.
+Without options a cell has membranes (sheets and vesicles), microtubules, actin, complexes of
+100 kDa to 4 MDa and a crowd of small proteins; gold only where asked for. --molecules says which
+complexes there are, not what else there is: --only-molecules does.
 
 Molecules are PDB or mmCIF files (the biological assembly is built), MRC maps (density bright) or
 built-in phantoms, the default. Every molecule is scaled to its mass: density is in dalton per

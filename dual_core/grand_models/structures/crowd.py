@@ -7,6 +7,7 @@ the ground that everything else stands out from. They are one object and one cla
 
 from __future__ import annotations
 
+import math
 from typing import List
 
 import numpy as np
@@ -32,6 +33,8 @@ MASSES_KDA = (20.0, 95.0)
 _SHAPES = 12
 _TURNS = 16
 _DOMAIN_KDA = 25.0
+# Small proteins are mostly surface, and that is mobile: more blur than the resolution's.
+_SURFACE_SIGMA_A = 8.0
 # Proteins of the crowd differ in density by this (standard deviation).
 _DENSITY_SPREAD = 0.05
 # Proteins in a row that find no place until the rest is given up.
@@ -62,7 +65,7 @@ def _pieces(voxel_size_A: float, resolution_A: float, gap_A: float,
             rng: np.random.Generator) -> List[List[Piece]]:
     """For each protein its density, turned and shifted at random, many times."""
     spacing = voxel_size_A / OVERSAMPLING
-    sigma_A = resolution_sigma_A(resolution_A)
+    sigma_A = math.hypot(resolution_sigma_A(resolution_A), _SURFACE_SIGMA_A)
     pieces = []
     for protein in small_proteins():
         density = phantom_density(protein, spacing, sigma_A)
