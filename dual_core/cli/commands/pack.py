@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 EXAMPLE = """
 dual pack --output cells --count 5 --voxel-size 10
 dual pack --output cells --shape 128 256 256 --occupancy 0.1 --microtubules 5 --crowd 0 --gold 10
-dual pack --molecules pdb/ maps/4v94.mrc --only-molecules --output particles --number 20 --count 4
+dual pack --molecules pdb/ maps/4v94.mrc --only-molecules --output o --number 20
 dual pack --molecules molecules.yaml --output cells --seed 7
 
 molecules.yaml:
@@ -134,8 +134,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_structures(parser.add_argument_group(
         "membranes, filaments, crowd, fiducials",
-        "Without a number there is of each what a cell has, in proportion to the volume; 0 means "
-        "none. A number is exact."))
+        "Without a number: as in a cell, in proportion to the volume. A number is exact, 0 is none."
+    ))
 
 
 def _add_structures(other: argparse._ArgumentGroup) -> None:
