@@ -6,17 +6,14 @@ on the crowded side of what a tomogram of a cell shows.
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
-from typing import FrozenSet, Optional, Tuple
+from typing import Dict, FrozenSet, Optional, Tuple
 
 from dual_core.errors import DualError
 from dual_core.grand_models.config import PackConfig
 from dual_core.grand_models.structures.helices import ACTIN, MICROTUBULE, FilamentKind
 from dual_core.grand_models.structures.membranes import LEAFLET_DISTANCE_A
-
-logger = logging.getLogger(__name__)
 
 NM3_PER_VESICLE = 2.0e6
 NM_BETWEEN_SHEETS = 150.0
@@ -43,6 +40,8 @@ class Contents:
     vesicle_radius_nm : tuple of float
     by_default : frozenset of str
         Those that the user did not ask for: less of them will do.
+    left_out : tuple of str
+        Those of them that the sample is too thin for.
     """
 
     sheets: int
@@ -52,12 +51,13 @@ class Contents:
     crowd_mg_per_ml: float
     vesicle_radius_nm: Tuple[float, float]
     by_default: FrozenSet[str]
+    left_out: Tuple[str, ...]
 
 
 def contents_of(config: PackConfig) -> Contents:
     """What a configuration asks for, and where it does not say, what a cell has.
 
-    What does not fit into the sample is then left out, with a warning.
+    What does not fit into the sample is then left out.
 
     Raises
     ------
@@ -83,27 +83,24 @@ def contents_of(config: PackConfig) -> Contents:
         "microtubules": section_nm2 / NM2_PER_MICROTUBULE,
         "actin": section_nm2 / NM2_PER_ACTIN,
     }
-    numbers, by_default = {}, {"crowd"} if config.crowd is None else set()
+    at_least = 1 if volume_nm3 >= _ONE_OF_EACH_NM3 else 0
+    numbers: Dict[str, int] = {}
+    by_default, left_out = {"crowd"} if config.crowd is None else set(), []
     for name, amount in usual.items():
         given = getattr(config, name)
-        numbers[name] = _usual_number(name, amount, volume_nm3, room) if given is None else given
+        numbers[name] = max(round(amount), at_least) if given is None else given
         if given is None:
             by_default.add(name)
+            if numbers[name] and not room[name]:
+                numbers[name] = 0
+                left_out.append(name)
     if numbers["vesicles"] and radius_nm is None:
         raise DualError(f"the sample is too thin for vesicles ({min(sides_nm):.0f} nm); give a "
                         "larger --thickness or --vesicles 0")
     crowd = CROWD_MG_PER_ML if config.crowd is None else config.crowd
     return Contents(numbers["sheets"], numbers["vesicles"], numbers["microtubules"],
                     numbers["actin"], crowd, radius_nm or VESICLE_RADIUS_NM,
-                    frozenset(by_default))
-
-
-def _usual_number(name: str, amount: float, volume_nm3: float, room: dict[str, bool]) -> int:
-    number = max(round(amount), 1 if volume_nm3 >= _ONE_OF_EACH_NM3 else 0)
-    if number and not room[name]:
-        logger.warning("the sample is too thin for %s: there are none", name)
-        return 0
-    return number
+                    frozenset(by_default), tuple(left_out))
 
 
 def _fitting_radius_nm(side_nm: float, sigma_A: float) -> Optional[Tuple[float, float]]:

@@ -260,6 +260,8 @@ def pack(config: PackConfig, output: Path, count: int = 1,
     molecules = load_molecules(config)
     if only_fitting:
         config, molecules = leave_out_too_large(config, molecules)
+    for name in contents_of(config).left_out:
+        logger.warning("there are no %s: the sample is too thin for them", name)
     output.mkdir(parents=True, exist_ok=True)
     written = []
     for index in range(count):

@@ -20,7 +20,6 @@ from dual_scipion.protocols.forms.grand_models import (
     FILES,
     PROJECT,
     SMALLEST_RADIUS,
-    STRUCTURES,
     define_grand_model_params,
     structure_errors,
     structure_number,
@@ -216,7 +215,9 @@ class ProtDualGrandModels(LabelledSets, ProtDualBase):
         return errors + structure_errors(self._structureTexts())
 
     def _structureTexts(self) -> Dict[str, str]:
-        return {name: getattr(self, name).get() or "" for name, _, _ in STRUCTURES}
+        fields = {"sheets": self.sheets, "vesicles": self.vesicles, "actin": self.actin,
+                  "microtubules": self.microtubules, "crowd": self.crowd}
+        return {name: field.get() or "" for name, field in fields.items()}
 
     def _validateMolecules(self) -> List[str]:
         if self.source.get() == BUILT_IN:

@@ -258,7 +258,7 @@ class TestLabelled(SimulationTest):
             phantoms="nobody", resolution=15.0, thickness=99.0, radiusMin=30.0, radiusMax=20.0
         )
         errors = " ".join(wrong.validate())
-        for text in ("nobody; there are antibody_150", "20 A at best", "(32 nm)", "smallest"):
+        for text in ("nobody; there are dimer_100", "20 A at best", "(32 nm)", "smallest"):
             self.assertIn(text, errors)
         self.assertIsNone(self.grandModels(phantoms="").engineOptions()["molecules"])
         cell = self.newProtocol(ProtDualGrandModels)

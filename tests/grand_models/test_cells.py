@@ -116,13 +116,16 @@ def test_volumes_of_any_size_are_packed(shape, voxel_A):
     assert model.canvas.particles[-1].name == "crowd"
 
 
-def test_a_thin_sample_stays_inside_and_warns_of_what_it_has_no_room_for(caplog):
+def test_a_thin_sample_stays_inside_and_leaves_out_what_it_has_no_room_for():
     config = cell(shape=(48, 128, 128), thickness_nm=20.0)
     model = pack_grand_model(config, load_molecules(config))
     first, last = config.slab
     density = model.canvas.density
     assert not density[:first].any() and not density[last:].any()
-    assert "microtubules" in caplog.text
+    assert contents_of(config).left_out == ("vesicles", "microtubules")
+    assert contents_of(replace(config, microtubules=0)).left_out == ("vesicles",)
+    with pytest.raises(DualError, match="too thin for a microtubule"):
+        pack_grand_model(replace(config, microtubules=1), load_molecules(config))
     assert not any(one.name == "microtubule" for one in model.canvas.particles)
 
 

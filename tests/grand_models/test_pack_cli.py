@@ -110,6 +110,14 @@ def test_options_say_what_there_is_and_molecules_restrict_molecules_alone(
     assert record["crowd_mg_per_ml"] == pytest.approx(40.0 if "crowd" in names else 0.0, rel=0.05)
 
 
+def test_what_a_thin_sample_has_no_room_for_is_said_once(tmp_path, capsys):
+    assert main(["pack", "--shape", "40", "140", "140", "--thickness", "20", "--molecules",
+                 "dimer_100", "--number", "1", "--crowd", "0", "--count", "2", "--output",
+                 str(tmp_path)]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "too thin" in line]
+    assert len(told) == 2 and "no vesicles" in told[0] and "no microtubules" in told[1]
+
+
 def test_help_names_every_key_of_a_list_of_molecules(capsys):
     with pytest.raises(SystemExit):
         main(["pack", "--help"])

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="M",
         help="folders, PDB, mmCIF or MRC files, YAML lists, names of built-in molecules "
-        "(default: all built-in molecules, 150 kDa to 4 MDa, that fit into the sample)",
+        "(default: all built-in molecules, 100 kDa to 4 MDa, that fit into the sample)",
     )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the results, made if need be"

@@ -79,6 +79,7 @@ def _find_filament(canvas: Canvas, kind: FilamentKind, low: float, high: float, 
     """A filament that is free, its corner and its axis; None where there is no place."""
     radius = (kind.outer_radius_A + 2.0 * sigma_A) / canvas.voxel_size_A + 1.0
     long = _LONG * min(canvas.shape[1:])
+    shortest = min(kind.shortest_A / canvas.voxel_size_A, 0.5 * long)
     found = []
     for _ in range(_AXES):
         axis = _random_axis(canvas, kind, low, high, rng)
@@ -89,8 +90,8 @@ def _find_filament(canvas: Canvas, kind: FilamentKind, low: float, high: float, 
     # Ends at an obstacle keep away from it by the filament's radius.
     for length, through, first, last, axis in _longest_first(found, long):
         keep = 0.0 if through else radius
-        if (length - 2.0 * keep) * canvas.voxel_size_A < kind.shortest_A:
-            break
+        if length - 2.0 * keep < shortest:
+            continue
         turn = float(rng.uniform(0.0, 2.0 * math.pi))
         piece, corner = filament_piece(kind, canvas, axis, (first + keep, last - keep), sigma_A,
                                        turn)

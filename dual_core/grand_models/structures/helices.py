@@ -51,7 +51,7 @@ class FilamentKind:
     bend_radius_A : float
         Smallest radius of the axis.
     shortest_A : float
-        Least length.
+        Least length; less in a volume that is small itself.
     """
 
     name: str
