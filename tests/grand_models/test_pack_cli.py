@@ -43,9 +43,11 @@ def test_pack_writes_everything_and_says_what_it_did(tmp_path):
     assert "ZYZ" in record["euler_angles"]
 
 
-def test_the_dumped_options_make_the_same_bytes_again(tmp_path):
+@pytest.mark.parametrize("options", [QUICK, QUICK[:-1] + ["--shape", "40", "80", "80"]],
+                         ids=["molecules", "cell"])
+def test_the_dumped_options_make_the_same_bytes_again(tmp_path, options):
     first, second = tmp_path / "first", tmp_path / "second"
-    assert main(["pack", *QUICK, "--output", str(first), "--seed", "9", "-q"]) == 0
+    assert main(["pack", *options, "--output", str(first), "--seed", "9", "-q"]) == 0
     assert main(["pack", "--config", str(first / "pack.yaml"), "--output", str(second), "-q"]) == 0
     for name in ("grand_model_0.mrc", "instance_mask_0.mrc"):
         # The header holds the time of writing.
