@@ -54,7 +54,8 @@ def cases(data: Path) -> Dict[str, Case]:
         "denoise": Case(("denoise", tomogram, "--model", model, *cpu), resume),
         "simulate": Case(("simulate", grand, "--model", model, "--seed", "1", *cpu), resume),
         "pack": Case(("pack", "--shape", "48", "96", "96", "--number", "3", "--voxel-size", "10",
-                      "--best-effort", "--molecules", "barrel_960", "antibody_150")),
+                      "--best-effort", "--only-molecules", "--molecules", "barrel_960",
+                      "antibody_150")),
         "project": Case(("project", grand)),
         "pick": Case(("pick", tomogram, "--diameter", "60", "--contrast", "dark"), resume),
     }

@@ -175,7 +175,8 @@ def on_volume(random: np.random.Generator, path: Path, seeds: Path, work: Path) 
         ["evaluate", "volumes", str(path), "--truth", str(seeds / "tomogram.mrc"), *out],
         ["denoise", str(path), "--model", str(seeds / "model.safetensors"), "--device", "cpu",
          *out],
-        ["pack", "--shape", "16", "16", "16", "--molecules", str(path), "--number", "1", *out],
+        ["pack", "--shape", "16", "16", "16", "--molecules", str(path), "--number", "1",
+         "--only-molecules", *out],
     ]
     return commands[int(random.integers(len(commands)))]
 
@@ -255,7 +256,7 @@ def yaml_options(random: np.random.Generator, seeds: Path, work: Path) -> Comman
 def pack(path: Path, work: Path) -> Command:
     """The command that reads molecules."""
     return ["pack", "--shape", "24", "24", "24", "--voxel-size", "20", "--molecules", str(path),
-            "--number", "1", "--best-effort", "--output", str(work / "o")]
+            "--number", "1", "--best-effort", "--only-molecules", "--output", str(work / "o")]
 
 
 def particle_list(random: np.random.Generator, seeds: Path, work: Path) -> Command:
@@ -311,7 +312,8 @@ def commands(seeds: Path, work: Path) -> Dict[str, Command]:
     return {
         "info": ["info", volume],
         "pack": ["pack", "--shape", "16", "16", "16", "--voxel-size", "20", "--molecules",
-                 "antibody_150", "--number", "1", "--best-effort", "--output", out + "/o"],
+                 "antibody_150", "--number", "1", "--best-effort", "--only-molecules",
+                 "--output", out + "/o"],
         "project": ["project", grand, "--output", out + "/o"],
         "pick": ["pick", volume, "--diameter", "60", "--output", out + "/o"],
         "denoise": ["denoise", volume, "--model", model, "--device", "cpu", "--output",

@@ -32,7 +32,7 @@ DOMAINS = ("cells", "packed")
 # A layer of 46 nm in the middle of the volume, 40 ribosomes or what finds room in it.
 PACK = (
     "--count", 8, "--shape", 64, 192, 192, "--voxel-size", 10, "--thickness", 46,
-    "--number", 40, "--best-effort", "--gold", 2, "--seed", 0,
+    "--number", 40, "--best-effort", "--only-molecules", "--gold", 2, "--seed", 0,
 )  # fmt: skip
 
 

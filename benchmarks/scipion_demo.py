@@ -125,7 +125,8 @@ def launch_all(chain: Chain, data: Path, threads: int) -> None:
 
     cpu = {"useGpu": False, "numberOfThreads": threads}
     one = {"useGpu": False, "numberOfThreads": 1, "binThreads": threads}  # tomogram at a time
-    crowd = {**SIZE, "voxelSize": VOXEL_SIZE_A, "gold": 2, "vesicles": 1, "radiusMax": 22.0}
+    none = {"sheets": 0, "microtubules": 0, "actin": 0, "crowd": 0}
+    crowd = {**SIZE, "voxelSize": VOXEL_SIZE_A, "gold": 2, "vesicles": 1, "radiusMax": 22.0, **none}
 
     specimen = chain.run(
         "make a specimen",

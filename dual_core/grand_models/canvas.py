@@ -148,9 +148,8 @@ class Canvas:
         flat = self.offsets(piece.points[piece.keep_out]) + int(np.dot(corner, self.strides))
         return not bool(self.blocked.ravel()[flat].any())
 
-    def place(self, corner: np.ndarray, piece: Piece, class_number: int, name: str, kind: str,
-              orientation: Optional[np.ndarray] = None, mass_kDa: float = 0.0) -> Particle:
-        """Put a piece down; the caller has made sure that it is free and inside.
+    def next_instance(self) -> int:
+        """The number of the next object.
 
         Raises
         ------
@@ -161,16 +160,41 @@ class Canvas:
         if instance > MAX_INSTANCES:
             raise DualError(f"more than {MAX_INSTANCES} objects in a grand model; the instance "
                             "mask cannot number them, pack fewer or a smaller volume")
+        return instance
+
+    def add(self, corner: np.ndarray, piece: Piece, class_number: int, instance: int,
+            scale: float = 1.0) -> None:
+        """Add a piece's density times `scale`, and its labels; nothing is listed."""
         flat = self.offsets(piece.points) + int(np.dot(corner, self.strides))
-        self.density.ravel()[flat] += piece.values
+        self.density.ravel()[flat] += np.float32(scale) * piece.values
         labelled = flat[piece.mask]
         self.classes.ravel()[labelled] = class_number
         self.instances.ravel()[labelled] = instance
         # Not the whole of keep_out: a free margin counts from one side only.
         self.blocked.ravel()[flat[piece.mask | (piece.values >= np.float32(MASK_DENSITY))]] = True
+
+    def place(self, corner: np.ndarray, piece: Piece, class_number: int, name: str, kind: str,
+              orientation: Optional[np.ndarray] = None, mass_kDa: float = 0.0,
+              scale: float = 1.0) -> Particle:
+        """Put a piece down and list it; the caller has made sure that it is free and inside.
+
+        Its density is multiplied by `scale`, its mask and the listed mass are not.
+
+        Raises
+        ------
+        DualError
+            If there are more objects than the instance mask can count.
+        """
+        instance = self.next_instance()
+        self.add(corner, piece, class_number, instance, scale)
         centre = np.array(corner, dtype=np.float64) + np.array(piece.centre)
         particle = Particle(instance, class_number, name, kind,
                             (float(centre[0]), float(centre[1]), float(centre[2])),
                             self.voxel_size_A, orientation, mass_kDa)
         self.particles.append(particle)
         return particle
+
+    def seal(self, corner: np.ndarray, piece: Piece) -> None:
+        """Block all of a placed piece's `keep_out`: nothing comes into a lumen later."""
+        flat = self.offsets(piece.points[piece.keep_out]) + int(np.dot(corner, self.strides))
+        self.blocked.ravel()[flat] = True

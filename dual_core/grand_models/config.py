@@ -14,7 +14,9 @@ from dual_core.grand_models.molecules.sources import MoleculeSpec
 from dual_core.safety.limits import COUNT, LENGTH_A, VOXEL_SIZE_A, Bounds, check_voxels, within
 
 DEFAULT_OCCUPANCY = 0.08
-OTHER_CLASSES = ("membrane", "gold", "microtubule", "actin")
+STRUCTURES = ("sheets", "vesicles", "microtubules", "actin")
+OTHER_CLASSES = ("membrane", "gold", "microtubule", "actin", "crowd")
+MOST_CROWD = Bounds(0.0, 400.0, "mg/ml")
 _MAX_CLASSES = int(np.iinfo(np.int8).max)
 
 
@@ -25,8 +27,8 @@ class PackConfig:
     Attributes
     ----------
     molecules : tuple of MoleculeSpec
-        Class numbers follow the order, from 1; membrane, gold, microtubule and actin come after
-        the last.
+        Class numbers follow the order, from 1; membrane, gold, microtubule, actin and crowd come
+        after the last.
     shape : tuple of int
         ``(z, y, x)`` of the grand model.
     voxel_size_A : float
@@ -39,12 +41,14 @@ class PackConfig:
         neither it nor any number of copies is given.
     thickness_nm : float, optional
         Of the sample, in the middle of z; the whole volume by default.
-    vesicles : int
-    vesicle_radius_nm : tuple of float
-        Smallest and largest.
+    sheets, vesicles, microtubules, actin : int, optional
+        ``None``: as many as a cell of this size has (`cell.contents_of`).
+    crowd : float, optional
+        Small proteins, mg/ml of the sample; ``None``: what a cell has.
+    vesicle_radius_nm : tuple of float, optional
+        Smallest and largest; by default what a cell has and what fits.
     gold : int
     gold_diameter_nm : float
-    microtubules, actin : int
     gap_A : float
         Free distance kept around every molecule.
     best_effort : bool
@@ -59,12 +63,14 @@ class PackConfig:
     number: Optional[int] = None
     occupancy: Optional[float] = None
     thickness_nm: Optional[float] = None
-    vesicles: int = 0
-    vesicle_radius_nm: Tuple[float, float] = (20.0, 35.0)
+    sheets: Optional[int] = 0
+    vesicles: Optional[int] = 0
+    microtubules: Optional[int] = 0
+    actin: Optional[int] = 0
+    crowd: Optional[float] = 0.0
+    vesicle_radius_nm: Optional[Tuple[float, float]] = None
     gold: int = 0
     gold_diameter_nm: float = 10.0
-    microtubules: int = 0
-    actin: int = 0
     gap_A: float = 0.0
     best_effort: bool = False
     seed: int = 0
@@ -90,7 +96,7 @@ class PackConfig:
             raise DualError(f"a sample of {self.thickness_nm:g} nm does not fit the volume's "
                             f"depth of {depth_nm:g} nm; give less --thickness or a larger --shape")
         self._check_bounds()
-        low, high = self.vesicle_radius_nm
+        low, high = self.vesicle_radius_nm or (6.0, 6.0)
         if not 6.0 <= low <= high:
             raise DualError(f"vesicle radius {low:g} to {high:g} nm: give the smaller one first, "
                             "at least 6 nm")
@@ -103,12 +109,13 @@ class PackConfig:
         within(self.voxel_size_A, VOXEL_SIZE_A, "the voxel size")
         check_voxels(self.shape, "a grand model", "give a smaller --shape")
         lengths = {"gap": self.gap_A, "diameter of gold": 10 * self.gold_diameter_nm,
-                   "radius of vesicles": 10 * self.vesicle_radius_nm[1],
+                   "radius of vesicles": 10 * max(self.vesicle_radius_nm or (0.0,)),
                    "resolution": self.resolution_A or 0.0}
         for name, length in lengths.items():
             within(length, Bounds(0.0, LENGTH_A.high, "A"), f"the {name}")
-        for name in ("vesicles", "gold", "microtubules", "actin"):
-            within(getattr(self, name), COUNT, f"the number of {name}")
+        for name in STRUCTURES + ("gold",):
+            within(getattr(self, name) or 0, COUNT, f"the number of {name}")
+        within(self.crowd or 0.0, MOST_CROWD, "the crowd")
         for spec in self.molecules:
             if spec.copies is not None:
                 within(spec.copies, COUNT, f"the number of copies of {spec.name}")
@@ -117,7 +124,8 @@ class PackConfig:
         wanted = [self.number if spec.copies is None else spec.copies for spec in self.molecules]
         placed = [spec.abundance if copies is None else copies
                   for spec, copies in zip(self.molecules, wanted)]
-        if not any(placed) and not self.vesicles + self.gold + self.microtubules + self.actin:
+        others = [getattr(self, name) for name in STRUCTURES] + [self.crowd, self.gold]
+        if not any(placed) and not any(other is None or other for other in others):
             raise DualError("nothing is to be placed: the copies or the abundance of every "
                             "molecule is 0; give one of them a number above 0")
 
@@ -131,9 +139,14 @@ class PackConfig:
         return first, first + sections
 
     @property
+    def used_resolution_A(self) -> float:
+        """The resolution, two voxels by default."""
+        return self.resolution_A or 2.0 * self.voxel_size_A
+
+    @property
     def sigma_A(self) -> float:
         """Gaussian blur of the resolution."""
-        return resolution_sigma_A(self.resolution_A or 2.0 * self.voxel_size_A)
+        return resolution_sigma_A(self.used_resolution_A)
 
     @property
     def classes(self) -> Dict[str, int]:

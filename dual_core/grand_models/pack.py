@@ -13,14 +13,24 @@ import yaml
 from dual_core import __version__
 from dual_core.errors import DualError
 from dual_core.grand_models.canvas import Canvas
-from dual_core.grand_models.config import DEFAULT_OCCUPANCY, OTHER_CLASSES, PackConfig
+from dual_core.grand_models.cell import Contents, contents_of
+from dual_core.grand_models.config import (
+    DEFAULT_OCCUPANCY,
+    OTHER_CLASSES,
+    STRUCTURES,
+    PackConfig,
+)
 from dual_core.grand_models.labels import write_csv, write_star
 from dual_core.grand_models.molecules.sources import Molecule, load_molecule
 from dual_core.grand_models.orientations import CONVENTION
 from dual_core.grand_models.packing import Packer, Rotator, check_fit, fits
+from dual_core.grand_models.shortfall import report_shortfall
+from dual_core.grand_models.structures.crowd import place_crowd
 from dual_core.grand_models.structures.fiducials import place_gold
-from dual_core.grand_models.structures.filaments import ACTIN, MICROTUBULE, place_filaments
-from dual_core.grand_models.structures.membranes import place_vesicles, surface_sites
+from dual_core.grand_models.structures.filaments import place_filaments
+from dual_core.grand_models.structures.helices import ACTIN, MICROTUBULE
+from dual_core.grand_models.structures.membranes import Vesicle, place_vesicles, surface_sites
+from dual_core.grand_models.structures.sheets import place_sheets
 from dual_core.particles import write_text
 from dual_core.volumes.reading import write_volume
 
@@ -43,10 +53,13 @@ class GrandModel:
         Density, masks and particles.
     occupancy : float
         Part of the sample's voxels that molecules fill.
+    crowd_mg_per_ml : float
+        Mass of the crowd over the volume of the sample.
     """
 
     canvas: Canvas
     occupancy: float
+    crowd_mg_per_ml: float
 
 
 def load_molecules(config: PackConfig) -> List[Molecule]:
@@ -57,16 +70,17 @@ def load_molecules(config: PackConfig) -> List[Molecule]:
     DualError
         For files that are missing or broken.
     """
-    resolution_A = config.resolution_A or 2.0 * config.voxel_size_A
-    return [load_molecule(spec, config.voxel_size_A, resolution_A) for spec in config.molecules]
+    return [load_molecule(spec, config.voxel_size_A, config.used_resolution_A)
+            for spec in config.molecules]
 
 
 def pack_grand_model(config: PackConfig, molecules: Sequence[Molecule],
                      index: int = 0) -> GrandModel:
     """Pack one grand model; the same configuration and index give the same bytes.
 
-    Vesicles come first, then filaments, gold, membrane-bound molecules, molecules with a given
-    number of copies, and molecules up to the occupancy.
+    Membrane sheets come first, then microtubules, vesicles, actin, gold, membrane-bound molecules,
+    molecules with a given number of copies, molecules up to the occupancy, and the crowd in what is
+    left.
 
     Parameters
     ----------
@@ -85,33 +99,47 @@ def pack_grand_model(config: PackConfig, molecules: Sequence[Molecule],
     for molecule in molecules:
         check_fit(molecule, canvas)
     rng = np.random.default_rng([config.seed, index])
-    classes, sigma_A = config.classes, config.sigma_A
-    vesicles = place_vesicles(canvas, config.vesicles, config.vesicle_radius_nm, sigma_A,
-                              classes["membrane"], rng)
-    place_filaments(canvas, MICROTUBULE, config.microtubules, sigma_A, classes["microtubule"], rng)
-    place_filaments(canvas, ACTIN, config.actin, sigma_A, classes["actin"], rng)
-    place_gold(canvas, config.gold, config.gold_diameter_nm, sigma_A, classes["gold"], rng)
+    contents = contents_of(config)
+    vesicles = _place_structures(canvas, config, contents, rng)
     rotators = [Rotator(molecule, config.voxel_size_A, config.gap_A) for molecule in molecules]
     packer = Packer(canvas, rotators, rng)
-    copies, bound, abundances = _plan(config)
+    copies, bound, abundances = _plan(config, contents)
     for one, number in bound.items():
         for done in range(number):
             sites = surface_sites(vesicles, config.voxel_size_A, _SITES, rng)
             if packer.place_bound(one, sites):
                 continue
-            problem = (f"only {done} of {number} copies of {molecules[one].name} found a place "
-                       "on a membrane; place fewer copies or more vesicles")
-            if not config.best_effort:
-                raise DualError(problem + " (or allow less with --best-effort)")
-            logger.warning("%s", problem)
+            report_shortfall(f"only {done} of {number} copies of {molecules[one].name} found a "
+                             "place on a membrane; place fewer copies or more vesicles",
+                             config.best_effort)
             break
     packer.place_copies(copies, config.best_effort)
     if abundances:
         packer.fill(config.occupancy or DEFAULT_OCCUPANCY, abundances, config.best_effort)
-    return GrandModel(canvas, packer.occupancy)
+    crowd = place_crowd(canvas, contents.crowd_mg_per_ml, config.used_resolution_A, config.gap_A,
+                        config.classes["crowd"], rng,
+                        config.best_effort or "crowd" in contents.by_default)
+    return GrandModel(canvas, packer.occupancy, crowd)
 
 
-def _plan(config: PackConfig) -> Tuple[Dict[int, int], Dict[int, int], Dict[int, float]]:
+def _place_structures(canvas: Canvas, config: PackConfig, contents: Contents,
+                      rng: np.random.Generator) -> List[Vesicle]:
+    """Place membranes, filaments and gold, and give back the vesicles."""
+    classes, sigma_A = config.classes, config.sigma_A
+    lenient = {name: config.best_effort or name in contents.by_default for name in STRUCTURES}
+    place_sheets(canvas, contents.sheets, sigma_A, classes["membrane"], rng, lenient["sheets"])
+    place_filaments(canvas, MICROTUBULE, contents.microtubules, sigma_A, classes["microtubule"],
+                    rng, lenient["microtubules"])
+    vesicles = place_vesicles(canvas, contents.vesicles, contents.vesicle_radius_nm, sigma_A,
+                              classes["membrane"], rng, lenient["vesicles"])
+    place_filaments(canvas, ACTIN, contents.actin, sigma_A, classes["actin"], rng,
+                    lenient["actin"])
+    place_gold(canvas, config.gold, config.gold_diameter_nm, sigma_A, classes["gold"], rng)
+    return vesicles
+
+
+def _plan(config: PackConfig, contents: Contents
+          ) -> Tuple[Dict[int, int], Dict[int, int], Dict[int, float]]:
     """Copies of free and of membrane-bound molecules, and abundances of the rest, by index."""
     copies: Dict[int, int] = {}
     bound: Dict[int, int] = {}
@@ -121,7 +149,7 @@ def _plan(config: PackConfig) -> Tuple[Dict[int, int], Dict[int, int], Dict[int,
         number = config.number if spec.copies is None else spec.copies
         if spec.membrane_bound:
             # Membranes are filled by number only: occupancy speaks of the volume.
-            bound[index] = 10 * config.vesicles if number is None else number
+            bound[index] = 10 * contents.vesicles if number is None else number
         elif number is not None:
             copies[index] = number
         elif not given and spec.abundance > 0.0:
@@ -169,7 +197,7 @@ def _record(model: GrandModel, config: PackConfig, molecules: Sequence[Molecule]
         "seed": config.seed,
         "shape_zyx": list(config.shape),
         "voxel_size_A": config.voxel_size_A,
-        "resolution_A": config.resolution_A or 2.0 * config.voxel_size_A,
+        "resolution_A": config.used_resolution_A,
         "sample_sections": list(config.slab),
         "occupancy_reached": round(model.occupancy, 5),
         "occupancy_asked": config.occupancy,
@@ -184,7 +212,9 @@ def _record(model: GrandModel, config: PackConfig, molecules: Sequence[Molecule]
                        "mass_kDa": round(one.mass_kDa, 2), "placed": names.count(one.name),
                        "membrane_bound": one.spec.membrane_bound} for one in molecules],
         "placed": {name: names.count(name) for name in OTHER_CLASSES},
-        "vesicle_radius_nm": list(config.vesicle_radius_nm),
+        "crowd_mg_per_ml": round(model.crowd_mg_per_ml, 3),
+        "vesicle_radius_nm": [round(radius, 3) for radius in
+                              contents_of(config).vesicle_radius_nm],
         "gold_diameter_nm": config.gold_diameter_nm,
     }
 
@@ -230,6 +260,8 @@ def pack(config: PackConfig, output: Path, count: int = 1,
     molecules = load_molecules(config)
     if only_fitting:
         config, molecules = leave_out_too_large(config, molecules)
+    for name in contents_of(config).left_out:
+        logger.warning("there are no %s: the sample is too thin for them", name)
     output.mkdir(parents=True, exist_ok=True)
     written = []
     for index in range(count):

@@ -13,6 +13,7 @@ from dual_core.errors import DualError
 from dual_core.grand_models.canvas import Canvas, Piece, piece_from_box
 from dual_core.grand_models.molecules.sources import Molecule
 from dual_core.grand_models.orientations import as_zyx, orientation_along, random_orientation
+from dual_core.grand_models.shortfall import report_shortfall
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ _BATCHES = (32, 256, 2048, 16384)
 _PROBES = 24
 # Orientations tried before a molecule counts as not placeable.
 _ORIENTATIONS = 4
+# Copies of a molecule differ in density by this (standard deviation), as particles in ice do.
+_DENSITY_SPREAD = 0.03
 # Orientations drawn until one fits into a thin sample.
 _FITTING_ORIENTATIONS = 40
 
@@ -144,8 +147,9 @@ class Packer:
 
     def _put(self, index: int, corner: np.ndarray, piece: Piece, orientation: np.ndarray) -> None:
         molecule = self.rotators[index].molecule
+        scale = float(np.clip(self.rng.normal(1.0, _DENSITY_SPREAD), 0.9, 1.1))
         self.canvas.place(corner, piece, index + 1, molecule.name, "molecule", orientation,
-                          molecule.mass_kDa)
+                          molecule.mass_kDa, scale)
         self.labelled += piece.labelled
 
     def place_one(self, index: int) -> bool:
@@ -202,7 +206,7 @@ class Packer:
             for done in range(copies[index]):
                 if self.place_one(index):
                     continue
-                self._report(
+                report_shortfall(
                     f"only {done} of {copies[index]} copies of "
                     f"{self.rotators[index].molecule.name} found a place (molecules fill "
                     f"{self.occupancy:.3f} of the sample); place fewer copies or take a larger "
@@ -248,15 +252,9 @@ class Packer:
             if not self.place_one(index):
                 placeable.discard(index)
         if self.labelled < wanted:
-            self._report(f"occupancy {occupancy:g} was not reached: molecules fill "
-                         f"{self.occupancy:.3f} of the sample and no more find a place; ask for "
-                         "a lower occupancy", best_effort)
-
-    @staticmethod
-    def _report(problem: str, best_effort: bool) -> None:
-        if not best_effort:
-            raise DualError(problem + " (or allow less with --best-effort)")
-        logger.warning("%s", problem)
+            report_shortfall(f"occupancy {occupancy:g} was not reached: molecules fill "
+                             f"{self.occupancy:.3f} of the sample and no more find a place; ask "
+                             "for a lower occupancy", best_effort)
 
 
 def fits(molecule: Molecule, canvas: Canvas) -> bool:

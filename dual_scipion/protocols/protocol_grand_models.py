@@ -19,7 +19,10 @@ from dual_scipion.protocols.forms.grand_models import (
     BY_NUMBER,
     FILES,
     PROJECT,
+    SMALLEST_RADIUS,
     define_grand_model_params,
+    structure_errors,
+    structure_number,
 )
 from dual_scipion.protocols.parts.labelled_sets import (
     Labelled,
@@ -52,7 +55,8 @@ class ProtDualGrandModels(LabelledSets, ProtDualBase):
 
     They are what *train model* needs as clean volumes, and what *simulate tomograms* turns into
     tomograms with known contents. Molecules are placed at random and turned at random, without
-    overlap; membranes, gold beads and filaments can be added.
+    overlap, among what else a cell has: membranes, microtubules, actin and a crowd of small
+    proteins. Gold beads can be added.
 
     *For a first run* leave everything as it is, and give only the voxel size of your (binned)
     tomograms.
@@ -122,6 +126,7 @@ class ProtDualGrandModels(LabelledSets, ProtDualBase):
     def engineOptions(self) -> Dict[str, Any]:
         """The options of ``dual pack``."""
         by_number = self.amount.get() == BY_NUMBER
+        low, high = self.radiusMin.get(), self.radiusMax.get()
         return {
             "molecules": self.molecules() or None,
             "count": self.count.get(),
@@ -134,12 +139,11 @@ class ProtDualGrandModels(LabelledSets, ProtDualBase):
             "gap": self.gap.get(),
             "best_effort": self.bestEffort.get(),
             "seed": self.seed.get(),
-            "vesicles": self.vesicles.get(),
-            "vesicle_radius": [self.radiusMin.get(), self.radiusMax.get()],
+            **{name: structure_number(name, text)
+               for name, text in self._structureTexts().items()},
+            "vesicle_radius": [low, high] if high else None,
             "gold": self.gold.get(),
             "gold_diameter": self.goldDiameter.get(),
-            "microtubules": self.microtubules.get(),
-            "actin": self.actin.get(),
         }
 
     def shape(self) -> Tuple[int, int, int]:
@@ -204,9 +208,16 @@ class ProtDualGrandModels(LabelledSets, ProtDualBase):
         if self.thickness.get() > depth_nm:
             errors.append(f"The sample is thicker than the volume ({depth_nm:g} nm): give more "
                           "voxels in z, or a thinner sample.")
-        if self.radiusMin.get() > self.radiusMax.get():
-            errors.append("Give the smallest radius of the vesicles first, then the largest.")
-        return errors
+        low, high = self.radiusMin.get(), self.radiusMax.get()
+        if (low or high) and not SMALLEST_RADIUS <= low <= high:
+            errors.append("Give the smallest radius of the vesicles first, then the largest, both "
+                          f"{SMALLEST_RADIUS} nm or more (or both 0).")
+        return errors + structure_errors(self._structureTexts())
+
+    def _structureTexts(self) -> Dict[str, str]:
+        fields = {"sheets": self.sheets, "vesicles": self.vesicles, "actin": self.actin,
+                  "microtubules": self.microtubules, "crowd": self.crowd}
+        return {name: field.get() or "" for name, field in fields.items()}
 
     def _validateMolecules(self) -> List[str]:
         if self.source.get() == BUILT_IN:

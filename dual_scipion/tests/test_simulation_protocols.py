@@ -70,6 +70,7 @@ class SimulationTest(test_protocols.DualTest):
     def grandModels(self, **values: Any) -> Any:
         given: Dict[str, Any] = {"phantoms": "antibody_150", "amount": BY_NUMBER, "number": 3}
         given.update(dict(zip(("sizeX", "sizeY", "sizeZ"), SIDES)))
+        given.update(dict.fromkeys(("sheets", "vesicles", "microtubules", "actin", "crowd"), 0))
         return self.newProtocol(ProtDualGrandModels, **{**given, "count": 2, **values})
 
 
@@ -257,9 +258,20 @@ class TestLabelled(SimulationTest):
             phantoms="nobody", resolution=15.0, thickness=99.0, radiusMin=30.0, radiusMax=20.0
         )
         errors = " ".join(wrong.validate())
-        for text in ("nobody; there are antibody_150", "20 A at best", "(32 nm)", "smallest"):
+        for text in ("nobody; there are dimer_100", "20 A at best", "(32 nm)", "smallest"):
             self.assertIn(text, errors)
         self.assertIsNone(self.grandModels(phantoms="").engineOptions()["molecules"])
+        cell = self.newProtocol(ProtDualGrandModels)
+        self.assertEqual(cell.validate(), [])
+        for name in ("sheets", "vesicles", "microtubules", "actin", "crowd", "vesicle_radius"):
+            self.assertIsNone(cell.engineOptions()[name], "empty is what a cell has")
+        given = self.grandModels(actin=3, crowd="12.5", radiusMin=14.0, radiusMax=22.0)
+        options = given.engineOptions()
+        self.assertEqual([options[name] for name in ("sheets", "actin", "crowd", "vesicle_radius")],
+                         [0, 3, 12.5, [14.0, 22.0]])
+        for value in ("two", "-1", "2.5"):
+            self.assertIn("Vesicles: give", self.grandModels(vesicles=value).validate()[0])
+        self.assertIn("Crowd (mg/ml): give", self.grandModels(crowd="500").validate()[0])
         large = self.grandModels(count=100, sizeX=1000, sizeY=1000, sizeZ=300)
         self.assertIn("GiB", " ".join(large.warnings()))
 

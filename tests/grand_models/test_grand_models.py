@@ -79,7 +79,7 @@ def test_a_phantom_has_its_mass_at_protein_density(name):
 
 def test_phantoms_span_the_promised_masses_and_symmetries():
     masses = [phantom.mass_kDa for phantom in PHANTOMS.values()]
-    assert min(masses) == 150.0 and max(masses) == 4000.0
+    assert min(masses) == 100.0 and max(masses) == 4000.0
     assert {phantom.symmetry == "C1" for phantom in PHANTOMS.values()} == {True, False}
 
 
@@ -354,7 +354,8 @@ def test_masks_agree_with_each_other_and_with_the_density(model):
         own = canvas.instances == particle.instance
         assert (canvas.classes[own] == particle.class_number).all()
         if particle.kind == "molecule":
-            assert canvas.density[own].min() >= MASK_DENSITY
+            # Copies differ in density by some per cent; the mask is that of the nominal one.
+            assert canvas.density[own].min() >= 0.89 * MASK_DENSITY
     assert (canvas.density >= 0.0).all()
     # Outside the masks there are tails, and the blurred edge of the gold.
     near_gold = ndimage.binary_dilation(canvas.classes == len(SMALL) + 2, iterations=2)
@@ -474,6 +475,9 @@ def test_filaments_cross_the_sample():
     ({"occupancy": 0.1, "number": 4}, "not both"),
     ({"resolution_A": 8.0}, "resolution"),
     ({"vesicles": 2, "vesicle_radius_nm": (300.0, 300.0)}, "larger than the sample"),
+    ({"shape": (37, 80, 80), "thickness_nm": 15.0, "molecules": specs("dimer_100"),
+      "vesicles": 1}, "too thin for vesicles"),
+    ({"shape": (40, 40, 40), "molecules": specs("dimer_100"), "vesicles": 30}, "only .* vesicles"),
 ])
 def test_what_does_not_fit_is_one_clear_line(settings, complaint):
     with pytest.raises(DualError, match=complaint) as caught:

@@ -13,7 +13,8 @@ from dual_core.grand_models.molecules import molecule_list
 from dual_core.grand_models.molecules.phantoms import PHANTOMS
 from dual_core.volumes.reading import open_volume
 
-QUICK = ["--shape", "32", "40", "40", "--molecules", "antibody_150", "cube_480", "--number", "2"]
+QUICK = ["--shape", "32", "40", "40", "--molecules", "antibody_150", "cube_480", "--number", "2",
+         "--only-molecules"]
 
 
 def test_pack_writes_everything_and_says_what_it_did(tmp_path):
@@ -42,9 +43,11 @@ def test_pack_writes_everything_and_says_what_it_did(tmp_path):
     assert "ZYZ" in record["euler_angles"]
 
 
-def test_the_dumped_options_make_the_same_bytes_again(tmp_path):
+@pytest.mark.parametrize("options", [QUICK, QUICK[:-1] + ["--shape", "40", "80", "80"]],
+                         ids=["molecules", "cell"])
+def test_the_dumped_options_make_the_same_bytes_again(tmp_path, options):
     first, second = tmp_path / "first", tmp_path / "second"
-    assert main(["pack", *QUICK, "--output", str(first), "--seed", "9", "-q"]) == 0
+    assert main(["pack", *options, "--output", str(first), "--seed", "9", "-q"]) == 0
     assert main(["pack", "--config", str(first / "pack.yaml"), "--output", str(second), "-q"]) == 0
     for name in ("grand_model_0.mrc", "instance_mask_0.mrc"):
         # The header holds the time of writing.
@@ -61,6 +64,8 @@ def test_the_dumped_options_make_the_same_bytes_again(tmp_path):
      "was not reached"),
     (["--occupancy", "1.5"], "occupancy"),
     (["--gap", "-3"], "--gap"),
+    (["--crowd", "-3"], "the crowd"),
+    (["--crowd", "5000"], "the crowd"),
 ])
 def test_errors_are_one_line_and_status_2(tmp_path, capsys, options, complaint):
     assert main(["pack", *options, "--output", str(tmp_path / "out"), "-q"]) == 2
@@ -85,6 +90,34 @@ def test_built_in_molecules_that_do_not_fit_are_left_out(tmp_path, capsys, monke
         assert main([*small, *options, "--output", str(tmp_path / "none"), "-q"]) == 2
         assert "larger than the sample" in capsys.readouterr().err
         assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("options, names", [
+    ([], {"antibody_150", "membrane", "microtubule", "actin", "crowd"}),
+    (["--only-molecules"], {"antibody_150"}),
+    (["--only-molecules", "--actin", "2"], {"antibody_150", "actin"}),
+    (["--sheets", "0", "--vesicles", "0", "--crowd", "0"],
+     {"antibody_150", "microtubule", "actin"}),
+])
+def test_options_say_what_there_is_and_molecules_restrict_molecules_alone(
+        tmp_path, options, names):
+    assert main(["pack", "--shape", "40", "96", "96", "--molecules", "antibody_150", "--number",
+                 "3", *options, "--output", str(tmp_path), "-q"]) == 0
+    with open(tmp_path / "particles_0.csv", encoding="utf-8", newline="") as file:
+        placed = [row["name"] for row in csv.DictReader(file)]
+    assert set(placed) == names
+    if "--actin" in options:
+        assert placed.count("actin") == 2
+    record = yaml.safe_load((tmp_path / "pack_0.yaml").read_text(encoding="utf-8"))
+    assert record["crowd_mg_per_ml"] == pytest.approx(40.0 if "crowd" in names else 0.0, rel=0.05)
+
+
+def test_what_a_thin_sample_has_no_room_for_is_said_once(tmp_path, capsys):
+    assert main(["pack", "--shape", "40", "140", "140", "--thickness", "20", "--molecules",
+                 "dimer_100", "--number", "1", "--crowd", "0", "--count", "2", "--output",
+                 str(tmp_path)]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "too thin" in line]
+    assert len(told) == 2 and "no vesicles" in told[0] and "no microtubules" in told[1]
 
 
 def test_help_names_every_key_of_a_list_of_molecules(capsys):

@@ -1,4 +1,8 @@
-"""Make grand models (noise-free cells) by packing molecules, with masks and particle lists.
+"""Make grand models (noise-free cells) with masks and particle lists.
+
+Without options a cell has membranes (sheets and vesicles), microtubules, actin, complexes of
+100 kDa to 4 MDa and a crowd of small proteins; gold only where asked for. --molecules says which
+complexes there are, not what else there is: --only-molecules does.
 
 Molecules are PDB or mmCIF files (the biological assembly is built), MRC maps (density bright) or
 built-in phantoms, the default. Every molecule is scaled to its mass: density is in dalton per
@@ -27,8 +31,9 @@ from dual_core.cli.common import (
 logger = logging.getLogger(__name__)
 
 EXAMPLE = """
-dual pack --output cells --shape 128 256 256 --occupancy 0.1 --vesicles 2 --gold 10
-dual pack --molecules pdb/ maps/4v94.mrc --output cells --number 20 --thickness 100 --count 4
+dual pack --output cells --count 5 --voxel-size 10
+dual pack --output cells --shape 128 256 256 --occupancy 0.1 --microtubules 5 --crowd 0 --gold 10
+dual pack --molecules pdb/ maps/4v94.mrc --only-molecules --output o --number 20
 dual pack --molecules molecules.yaml --output cells --seed 7
 
 molecules.yaml:
@@ -60,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="M",
         help="folders, PDB, mmCIF or MRC files, YAML lists, names of built-in molecules "
-        "(default: all built-in molecules, 150 kDa to 4 MDa, that fit into the sample)",
+        "(default: all built-in molecules, 100 kDa to 4 MDa, that fit into the sample)",
     )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
@@ -127,18 +132,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crowd.add_argument(
         "--seed", type=non_negative_int, default=0, metavar="N", help="same seed, same model"
     )
-    other = parser.add_argument_group("membranes, fiducials, filaments")
+    _add_structures(parser.add_argument_group(
+        "membranes, filaments, crowd, fiducials",
+        "Without a number: as in a cell, in proportion to the volume. A number is exact, 0 is none."
+    ))
+
+
+def _add_structures(other: argparse._ArgumentGroup) -> None:
     other.add_argument(
-        "--vesicles", type=non_negative_int, default=0, metavar="N", help="number of vesicles"
+        "--only-molecules",
+        dest="only_molecules",
+        action="store_true",
+        help="none of these but those with a number: for purified particles",
     )
+    for name, what in (
+        ("sheets", "membranes that cross the sample, gently curved"),
+        ("vesicles", "vesicles"),
+        ("microtubules", "microtubules"),
+        ("actin", "actin filaments"),
+    ):
+        other.add_argument(
+            f"--{name}", type=non_negative_int, metavar="N", help=f"number of {what}"
+        )
     other.add_argument(
         "--vesicle-radius",
         dest="vesicle_radius",
         type=positive_float,
         nargs=2,
-        default=[20.0, 35.0],
         metavar=("MIN", "MAX"),
-        help="radius of the vesicles in nm",
+        help="radius of the vesicles in nm (default: 15 to 40, less in a thin sample)",
+    )
+    other.add_argument(
+        "--crowd",
+        type=finite_float,
+        metavar="MG_PER_ML",
+        help="small proteins, 20 to 95 kDa, in the space that is left (default: 40 mg/ml)",
     )
     other.add_argument(
         "--gold", type=non_negative_int, default=0, metavar="N", help="number of gold beads"
@@ -151,22 +179,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NM",
         help="diameter of the gold beads in nm",
     )
-    other.add_argument(
-        "--microtubules", type=non_negative_int, default=0, metavar="N", help="number of them"
-    )
-    other.add_argument(
-        "--actin", type=non_negative_int, default=0, metavar="N", help="number of actin filaments"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual pack``."""
     from dual_core.errors import DualError
+    from dual_core.grand_models.config import STRUCTURES
     from dual_core.grand_models.molecules.molecule_list import resolve_molecules
     from dual_core.grand_models.pack import PackConfig, pack
 
     if not 0.0 <= args.gap < float("inf"):
         raise DualError(f"--gap {args.gap:g}: give a distance of at least 0 A")
+    none = 0 if args.only_molecules else None
     config = PackConfig(
         molecules=tuple(resolve_molecules(args.molecules)),
         shape=(args.shape[0], args.shape[1], args.shape[2]),
@@ -175,12 +199,11 @@ def run(args: argparse.Namespace) -> int:
         number=args.number,
         occupancy=args.occupancy,
         thickness_nm=args.thickness,
-        vesicles=args.vesicles,
-        vesicle_radius_nm=(args.vesicle_radius[0], args.vesicle_radius[1]),
+        vesicle_radius_nm=tuple(args.vesicle_radius) if args.vesicle_radius else None,
         gold=args.gold,
         gold_diameter_nm=args.gold_diameter,
-        microtubules=args.microtubules,
-        actin=args.actin,
+        **{name: none if getattr(args, name) is None else getattr(args, name)
+           for name in STRUCTURES + ("crowd",)},
         gap_A=args.gap,
         best_effort=args.best_effort,
         seed=args.seed,

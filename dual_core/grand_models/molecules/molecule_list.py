@@ -22,7 +22,7 @@ from dual_core.grand_models.molecules.sources import MoleculeSpec, class_name_of
 from dual_core.safety.documents import read_yaml
 from dual_core.safety.shown import shown
 
-RESERVED_NAMES = ("background", "membrane", "gold", "microtubule", "actin")
+RESERVED_NAMES = ("background", "membrane", "gold", "microtubule", "actin", "crowd")
 
 _KEYS = ("name", "file", "phantom", "copies", "abundance", "mass_kDa", "threshold",
          "voxel_size_A", "assembly", "membrane_bound")

@@ -1,144 +1,137 @@
-"""Straight filaments that cross the sample: microtubules and actin."""
+"""Where filaments lie: across the sample, or up to what is in their way."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.grand_models.canvas import Canvas, Piece, piece_from_box
-from dual_core.grand_models.molecules.density import PROTEIN_DENSITY, blurred_step
+from dual_core.grand_models.canvas import Canvas, Piece
 from dual_core.grand_models.orientations import orientation_along
+from dual_core.grand_models.shortfall import report_shortfall
+from dual_core.grand_models.structures.helices import STEP, Axis, FilamentKind, filament_piece
 
-_TRIES = 200
-# Filaments lie nearly in the plane of a thin sample.
-_LARGEST_SLOPE_DEG = 5.0
+# Axes drawn for one filament; the first with a long open way from side to side is taken, else the
+# one with the longest way.
+_AXES = 100
+# What counts as long: this part of the sample's shorter side. A way across a corner does not.
+_LONG = 0.8
+# Axes go out of the level of the sample by no more than this, and by less in a thin one.
+_LARGEST_SLOPE_DEG = 20.0
+
+# Length, whether it leads from side to side, first and last position, axis.
+Way = Tuple[float, bool, float, float, Axis]
 
 
-@dataclass(frozen=True)
-class FilamentKind:
-    """Cross-section and repeat of a filament.
+def _random_axis(canvas: Canvas, kind: FilamentKind, low: float, high: float,
+                 rng: np.random.Generator) -> Axis:
+    """An axis that stays within sections `low` to `high` all through the sample."""
+    span = float(np.hypot(*canvas.shape[1:]))
+    point = np.array([rng.uniform(low, high), rng.uniform(0, canvas.shape[1] - 1),
+                      rng.uniform(0, canvas.shape[2] - 1)])
+    # In a thin sample only as steep as keeps the filament inside.
+    limit = min(math.radians(_LARGEST_SLOPE_DEG),
+                math.atan2(min(point[0] - low, high - point[0]), span))
+    slope, turn = rng.uniform(-limit, limit), rng.uniform(0.0, 2.0 * math.pi)
+    direction = np.array([math.sin(slope), math.cos(slope) * math.sin(turn),
+                          math.cos(slope) * math.cos(turn)])
+    # Bent within the level of the sample, so that it stays in there.
+    side = np.array([0.0, -math.cos(turn), math.sin(turn)])
+    curvature = rng.uniform(-1.0, 1.0) * canvas.voxel_size_A / kind.bend_radius_A
+    return Axis(point, direction, side, curvature)
 
-    Attributes
-    ----------
-    name : str
-    inner_radius_A, outer_radius_A : float
-    strands : int
-        Protofilaments around the axis.
-    rise_A : float
-        Repeat of the subunits along a strand.
-    twist_A : float
-        Length in which a strand winds once around the axis.
+
+def _open_part(canvas: Canvas, axis: Axis, radius: float) -> Tuple[float, float, bool]:
+    """The longest open way along an axis, and whether it leads from side to side.
+
+    A way is open where neither the axis nor two rings about it touch anything; a filament's own
+    voxels are tested afterwards. Positions are in voxels from the axis' point.
     """
+    span = float(np.hypot(*canvas.shape[1:])) + radius
+    along = np.arange(-span, span + STEP, STEP)
+    line = axis.at(along)
+    other = np.cross(axis.direction, axis.side)
+    inside = np.all((line[:, 1:] > -radius)
+                    & (line[:, 1:] < np.array(canvas.shape[1:]) - 1 + radius), axis=1)
+    free = inside.copy()
+    angles = np.arange(0.0, 2.0 * math.pi, math.pi / 12.0)
+    for ring in (0.0, 0.5 * radius, radius):
+        for angle in angles if ring else angles[:1]:
+            away = ring * (math.cos(angle) * axis.side + math.sin(angle) * other)
+            index = np.rint(line + away).astype(int)
+            within = np.all((index >= 0) & (index < np.array(canvas.shape)), axis=1)
+            z, y, x = index[within].T
+            free[np.flatnonzero(within)[canvas.blocked[z, y, x]]] = False
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], free, [False]]).astype(int)))
+    if not len(edges):
+        return 0.0, 0.0, False
+    lengths = edges[1::2] - edges[::2]
+    best = int(np.argmax(lengths))
+    first, last = edges[2 * best], edges[2 * best + 1] - 1
+    through = bool(lengths[best] == np.count_nonzero(inside))
+    return float(along[first]), float(along[last]), through
 
-    name: str
-    inner_radius_A: float
-    outer_radius_A: float
-    strands: int
-    rise_A: float
-    twist_A: float
+
+def _find_filament(canvas: Canvas, kind: FilamentKind, low: float, high: float, sigma_A: float,
+                   rng: np.random.Generator) -> Optional[Tuple[Piece, np.ndarray, Axis]]:
+    """A filament that is free, its corner and its axis; None where there is no place."""
+    radius = (kind.outer_radius_A + 2.0 * sigma_A) / canvas.voxel_size_A + 1.0
+    long = _LONG * min(canvas.shape[1:])
+    shortest = min(kind.shortest_A / canvas.voxel_size_A, 0.5 * long)
+    found = []
+    for _ in range(_AXES):
+        axis = _random_axis(canvas, kind, low, high, rng)
+        first, last, through = _open_part(canvas, axis, radius)
+        found.append((last - first, through, first, last, axis))
+        if through and last - first >= long:
+            break
+    # Ends at an obstacle keep away from it by the filament's radius.
+    for length, through, first, last, axis in _longest_first(found, long):
+        keep = 0.0 if through else radius
+        if length - 2.0 * keep < shortest:
+            continue
+        turn = float(rng.uniform(0.0, 2.0 * math.pi))
+        piece, corner = filament_piece(kind, canvas, axis, (first + keep, last - keep), sigma_A,
+                                       turn)
+        if piece is not None and canvas.is_free(corner, piece):
+            return piece, corner, axis
+    return None
 
 
-MICROTUBULE = FilamentKind("microtubule", 85.0, 120.0, 13, 40.0, math.inf)
-ACTIN = FilamentKind("actin", 0.0, 40.0, 2, 55.0, 720.0)
+def _longest_first(found: List[Way], long: float) -> List[Way]:
+    """Long ways from side to side, then the others, each by length."""
+    return sorted(found, key=lambda one: (one[1] and one[0] >= long, one[0]), reverse=True)
 
 
-def filament_density(kind: FilamentKind, along_A: np.ndarray, across_A: np.ndarray,
-                     azimuth: np.ndarray, sigma_A: float) -> np.ndarray:
-    """Density of a filament in its own cylinder coordinates (angstrom, radian)."""
-    sigma_A = max(sigma_A, 1e-3)
-    wall = blurred_step(across_A - kind.outer_radius_A, sigma_A)
-    if kind.inner_radius_A > 0.0:
-        wall = wall - blurred_step(across_A - kind.inner_radius_A, sigma_A)
-    winding = 2.0 * math.pi * along_A / kind.twist_A if math.isfinite(kind.twist_A) else 0.0
-    strands = 1.0 + 0.3 * np.cos(kind.strands * (azimuth - winding))
-    rise = 1.0 + 0.2 * np.cos(2.0 * math.pi * along_A / kind.rise_A + azimuth)
-    return np.asarray(0.75 * PROTEIN_DENSITY * wall * strands * rise)
-
-
-def filament_piece(kind: FilamentKind, canvas: Canvas, point: np.ndarray, direction: np.ndarray,
-                   sigma_A: float) -> Tuple[Optional[Piece], np.ndarray]:
-    """A filament through the whole sample, as a `Piece` and the corner it belongs to.
-
-    Parameters
-    ----------
-    kind : FilamentKind
-    canvas : Canvas
-    point, direction : numpy.ndarray
-        A voxel on the axis and the axis' unit vector, ``(z, y, x)``.
-    sigma_A : float
+def filament_room(kind: FilamentKind, canvas: Canvas, sigma_A: float) -> Tuple[float, float]:
+    """First and last section that an axis may lie in; the first is above the last in a thin sample.
     """
-    reach = (kind.outer_radius_A + 4.0 * sigma_A) / canvas.voxel_size_A
-    low = np.array([canvas.slab[0], 0, 0])
-    high = low + np.array(canvas.slab_shape)
-    axis_z = np.arange(low[0], high[0]) - point[0]
-    axis_y = np.arange(low[1], high[1]) - point[1]
-    axis_x = np.arange(low[2], high[2]) - point[2]
-    # Only the sections near the axis, which is nearly level.
-    rise = abs(direction[0]) * float(np.hypot(*canvas.shape[1:])) + reach
-    near = np.abs(axis_z) <= rise
-    axis_z = axis_z[near]
-    density = np.zeros((len(axis_z), len(axis_y), len(axis_x)), np.float32)
-    side = np.cross(direction, [1.0, 0.0, 0.0])
-    side /= np.linalg.norm(side)
-    other = np.cross(direction, side)
-    for section, z in zip(density, axis_z):
-        y, x = np.meshgrid(axis_y, axis_x, indexing="ij")
-        along = z * direction[0] + y * direction[1] + x * direction[2]
-        one = z * side[0] + y * side[1] + x * side[2]
-        two = z * other[0] + y * other[1] + x * other[2]
-        across = np.hypot(one, two)
-        close = across <= reach
-        section[close] = filament_density(
-            kind, along[close] * canvas.voxel_size_A, across[close] * canvas.voxel_size_A,
-            np.arctan2(two[close], one[close]), sigma_A)
-    corner = low + np.array([int(np.argmax(near)), 0, 0])
-    if not density.any():
-        return None, corner
-    centre = point - corner
-    piece = piece_from_box(density, (float(centre[0]), float(centre[1]), float(centre[2])))
-    # The piece was cropped to its support; its centre tells by how much.
-    corner = corner + np.rint(centre - np.array(piece.centre)).astype(int)
-    if not piece.mask.any():
-        return None, corner
-    middle = piece.points[piece.mask].mean(axis=0)
-    return replace(piece, centre=(float(middle[0]), float(middle[1]), float(middle[2]))), corner
+    radius = (kind.outer_radius_A + 4.0 * sigma_A) / canvas.voxel_size_A
+    return canvas.slab[0] + radius, canvas.slab[1] - 1 - radius
 
 
 def place_filaments(canvas: Canvas, kind: FilamentKind, number: int, sigma_A: float,
-                    class_number: int, rng: np.random.Generator) -> None:
-    """Place straight filaments, cut at the volume's sides.
+                    class_number: int, rng: np.random.Generator, best_effort: bool = False) -> None:
+    """Place filaments, cut at the volume's sides.
 
     Raises
     ------
     DualError
-        If the sample is too thin or not all find a place.
+        If the sample is too thin or not all find a place, unless `best_effort`.
     """
-    radius = (kind.outer_radius_A + 4.0 * sigma_A) / canvas.voxel_size_A
-    low, high = canvas.slab[0] + radius, canvas.slab[1] - 1 - radius
+    low, high = filament_room(kind, canvas, sigma_A)
     if number and low > high:
         raise DualError(f"the sample is too thin for a {kind.name} of "
                         f"{0.2 * kind.outer_radius_A:.0f} nm; give a larger --thickness")
     for done in range(number):
-        for _ in range(_TRIES):
-            point = np.array([rng.uniform(low, high), rng.uniform(0, canvas.shape[1] - 1),
-                              rng.uniform(0, canvas.shape[2] - 1)])
-            slope = np.radians(rng.uniform(-_LARGEST_SLOPE_DEG, _LARGEST_SLOPE_DEG))
-            room = min(point[0] - low, high - point[0])
-            # In a thin sample only as steep as keeps the filament inside.
-            limit = np.arctan2(room, float(np.hypot(*canvas.shape[1:])))
-            slope = float(np.clip(slope, -limit, limit))
-            turn = rng.uniform(0.0, 2.0 * np.pi)
-            direction = np.array([np.sin(slope), np.cos(slope) * np.sin(turn),
-                                  np.cos(slope) * np.cos(turn)])
-            piece, corner = filament_piece(kind, canvas, point, direction, sigma_A)
-            if piece is not None and canvas.is_free(corner, piece):
-                canvas.place(corner, piece, class_number, kind.name, "filament",
-                             orientation_along(direction[::-1], 0.0))
-                break
-        else:
-            raise DualError(f"only {done} of {number} filaments ({kind.name}) found a place; "
-                            "ask for fewer or a larger volume")
+        found = _find_filament(canvas, kind, low, high, sigma_A, rng)
+        if found is None:
+            report_shortfall(f"only {done} of {number} filaments ({kind.name}) found a place; "
+                             "ask for fewer or a larger volume", best_effort)
+            return
+        piece, corner, axis = found
+        canvas.place(corner, piece, class_number, kind.name, "filament",
+                     orientation_along(axis.direction[::-1], 0.0))
+        canvas.seal(corner, piece)

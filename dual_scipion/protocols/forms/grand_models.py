@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Dict, List, Optional
 
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
@@ -10,6 +10,20 @@ from pyworkflow.protocol.constants import LEVEL_ADVANCED
 BUILT_IN, PROJECT, FILES = range(3)
 BY_OCCUPANCY, BY_NUMBER = range(2)
 
+# Field, label, what it is; empty for what a cell has. Text, since Scipion's form keeps the old
+# number where a field for numbers is emptied.
+STRUCTURES = (
+    ("sheets", "Membrane sheets", "How many gently curved membranes cross the volume."),
+    ("vesicles", "Vesicles", "How many vesicles."),
+    ("microtubules", "Microtubules", "How many microtubules cross the volume."),
+    ("actin", "Actin filaments", "How many actin filaments cross the volume."),
+    ("crowd", "Crowd (mg/ml)", "Small proteins of 20 to 95 kDa in the space that is left."),
+)
+
+# Bounds that the engine has too.
+SMALLEST_RADIUS = 6
+MOST_CROWD = 400
+MOST_STRUCTURES = 1_000_000
 SMALLEST_SIDE = 8
 NOT_NEGATIVE = params.GE(0, error="must be 0 or more")
 POSITIVE = params.GT(0, error="must be more than 0")
@@ -21,11 +35,39 @@ def define_grand_model_params(form: Any) -> None:
     _define_molecules(form)
     _define_volume(form.addGroup("Volume"))
     _define_crowd(form.addGroup("How crowded"))
-    _define_other(form.addGroup("Membranes, gold, filaments"))
+    _define_other(form.addGroup("Membranes, filaments, crowd, gold"))
     group = form.addGroup("Result")
     define_labels_param(group)
     define_box_param(group)
     _define_seed(group)
+
+
+def structure_number(name: str, text: str) -> Optional[float]:
+    """The number in the field of a structure; none for what a cell has.
+
+    Raises
+    ------
+    ValueError
+        If there is something else in it.
+    """
+    if not text.strip():
+        return None
+    number = float(text) if name == "crowd" else int(text)
+    if not 0 <= number <= (MOST_CROWD if name == "crowd" else MOST_STRUCTURES):
+        raise ValueError(text)
+    return number
+
+
+def structure_errors(texts: Dict[str, str]) -> List[str]:
+    """What is wrong with the fields of structures, by their names."""
+    errors = []
+    for name, label, _ in STRUCTURES:
+        try:
+            structure_number(name, texts[name])
+        except ValueError:
+            what = f"a number from 0 to {MOST_CROWD}" if name == "crowd" else "a whole number >= 0"
+            errors.append(f"{label}: give {what}, or nothing for what a cell has.")
+    return errors
 
 
 def _define_molecules(form: Any) -> None:
@@ -35,7 +77,7 @@ def _define_molecules(form: Any) -> None:
         choices=["built-in molecules", "maps and models of the project", "files"],
         default=BUILT_IN,
         label="Molecules from",
-        help="*Built-in molecules*: shapes of 150 kDa to 4 MDa that need no file; good enough for "
+        help="*Built-in molecules*: shapes of 100 kDa to 4 MDa that need no file; good enough for "
         "the first denoising model. *Maps and models of the project* or *files*: the molecules of "
         "your sample, which makes the simulation more like it.",
     )
@@ -46,7 +88,8 @@ def _define_molecules(form: Any) -> None:
         condition=f"source == {BUILT_IN}",
         label="Only these built-in molecules",
         help="Names separated by blanks, such as 'antibody_150 ring_540'. Empty: all that fit into "
-        "the sample. A name that does not exist is answered with the list of them.",
+        "the sample. Membranes, filaments and the crowd stay; see below. A name that does not "
+        "exist is answered with the list of them.",
     )
     form.addParam(
         "inputMolecules",
@@ -174,35 +217,39 @@ def _define_crowd(group: Any) -> None:
 
 
 def _define_other(group: Any) -> None:
-    for name, label, text in (
-        ("vesicles", "Vesicles", "How many vesicles; 1 to 5 for cells, 0 for purified particles."),
-        ("gold", "Gold beads", "How many fiducials; about as many as in the tomograms."),
-        ("microtubules", "Microtubules", "How many microtubules cross the volume."),
-        ("actin", "Actin filaments", "How many actin filaments cross the volume."),
-    ):
+    for name, label, text in STRUCTURES:
         group.addParam(
             name,
-            params.IntParam,
-            default=0,
-            validators=[NOT_NEGATIVE],
+            params.StringParam,
+            default="",
             label=label,
-            help=f"{text} They can be labelled as well, see below.",
+            help=f"{text} Empty: as in a cell, in proportion to the volume. 0: none, as for "
+            "purified particles. A number is exact. Whether they are labelled is asked below.",
         )
     line = group.addLine(
         "Radius of the vesicles (nm)",
         expertLevel=LEVEL_ADVANCED,
-        help="The smallest and the largest radius, 6 nm or more.",
+        help="The smallest and the largest radius, 6 nm or more; 0 and 0 for 15 to 40 nm, less in "
+        "a thin sample.",
     )
-    for name, label, default in (("radiusMin", "smallest", 20.0), ("radiusMax", "largest", 35.0)):
+    for name, label in (("radiusMin", "smallest"), ("radiusMax", "largest")):
         line.addParam(
             name,
             params.FloatParam,
-            default=default,
-            validators=[params.GE(6, error="must be 6 nm or more")],
+            default=0.0,
+            validators=[NOT_NEGATIVE],
             expertLevel=LEVEL_ADVANCED,
             label=label,
-            help=f"The {label} radius of a vesicle in nm.",
+            help=f"The {label} radius of a vesicle in nm; 0 for that of a cell.",
         )
+    group.addParam(
+        "gold",
+        params.IntParam,
+        default=0,
+        validators=[NOT_NEGATIVE],
+        label="Gold beads",
+        help="How many fiducials; about as many as in the tomograms.",
+    )
     group.addParam(
         "goldDiameter",
         params.FloatParam,
@@ -233,7 +280,7 @@ def define_labels_param(group: Any) -> None:
         "everything",
         params.BooleanParam,
         default=False,
-        label="Label membranes, gold and filaments too?",
+        label="Label membranes, filaments, crowd and gold too?",
         help="No: masks and positions show molecules only; the rest is background. Yes: all that "
         "was placed has its class in the masks, and its centre among the positions; choose it to "
         "segment membranes. DeepFinder wants classes 1, 2, ... without a gap, which *No* gives.",
