@@ -15,6 +15,8 @@ from dual_core.errors import DualError
 from dual_core.networks.devices import describe_device, use_bfloat16
 from dual_core.safety.locks import folder_lock
 from dual_core.training.checkpoint import MODEL, NEW, remove_training, require_checkpoint
+from dual_core.training.coherence import NAME as COHERENCE
+from dual_core.training.coherence import TIMES, CoherenceCheck, told_at_the_end
 from dual_core.training.config import TrainingConfig, save_config
 from dual_core.training.data import open_training_data
 from dual_core.training.monitor import History, Watch
@@ -167,6 +169,7 @@ def _train(
         save_config(config, run / CONFIG)
         history = History(run, session.iteration if resume else None)
     watch = Watch()
+    check = CoherenceCheck.beside(data.recorrupted, config.seed) if history else None
     due = _Schedule(options, started)
     reason = "finished"
     with _catch_signals() as stop:
@@ -175,6 +178,10 @@ def _train(
             _check_finite(values, session.iteration, run)
             entry: Dict[str, Any] = {"iteration": session.iteration, **values}
             warnings = watch.look(values)
+            if check and is_due(session.iteration, config.iterations, TIMES):
+                found, more = check.of_model(session.trainer.averaged_model(), values)
+                entry.update(found)
+                warnings = warnings + more
             if warnings:
                 entry["warnings"] = warnings
             if progress is not None:
@@ -183,7 +190,8 @@ def _train(
             reason = stop.name or hung_up or ("time limit" if due.time_is_up() else reason)
             reason = REASONS[ranks.largest(REASONS.index(reason))]
             last = session.iteration == config.iterations or reason != "finished"
-            if history and (session.iteration % options.log_every == 0 or warnings or last):
+            told = warnings or COHERENCE in entry
+            if history and (session.iteration % options.log_every == 0 or told or last):
                 entry["seconds"] = round(time.monotonic() - started, 2)
                 history.add(entry)
             if history and is_due(session.iteration, config.iterations, options.previews):
@@ -195,6 +203,8 @@ def _train(
             if ranks.largest(int(ranks.first and due.checkpoint())):
                 session.save(run)
     session.save(run)
+    if check and check.last is not None:
+        logger.info("%s", told_at_the_end(check.last))
     ranks.wait()  # for the first one's files
     return TrainingResult(
         run / MODEL, session.iteration, session.iteration >= config.iterations, reason

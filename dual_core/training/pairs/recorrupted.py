@@ -43,6 +43,10 @@ class RecorruptedPairs:
         """A pair of a random block, with fresh noise."""
         return self._recorruption(self._blocks.draw(1, generator), generator)
 
+    def fresh_blocks(self) -> PatchSource:
+        """Draws blocks of the same size, without a trace in what is drawn here."""
+        return self._blocks.with_side(self.side)
+
     def tensors(self) -> Dict[str, np.ndarray]:
         """Nothing: pairs are not kept."""
         return {}
