@@ -105,6 +105,7 @@ def find_shares(
         block = read(start, size)
         if float(np.ptp(block)) == 0.0:
             continue
+        shells.begin()
         noise = recorruption.noise(block, generator)
         # Once with the noise and once with its negative: what is linear in it cancels.
         for drawn in (noise, -noise):
@@ -133,7 +134,11 @@ class _Shells:
             measured * twice * ((frequency >= low) & (frequency < high))
             for low, high in zip(EDGES, EDGES[1:])
         ]
-        self._sums = np.zeros((len(self._shells), 4))
+        self._blocks: List[np.ndarray] = []
+
+    def begin(self) -> None:
+        """Begin with another block."""
+        self._blocks.append(np.zeros((len(self._shells), 4)))
 
     def add(self, seen: np.ndarray, other: np.ndarray, density: np.ndarray) -> None:
         """Add a pair of copies and what the network makes of the first."""
@@ -145,16 +150,24 @@ class _Shells:
         product = self._weight * (step.real * error.real + step.imag * error.imag)
         square = self._weight * (step.real**2 + step.imag**2)
         power = first.real**2 + first.imag**2
-        for sums, shell in zip(self._sums, self._shells):
+        for sums, shell in zip(self._blocks[-1], self._shells):
             sums += [float((shell * part).sum()) for part in (product, square, power, self._noise)]
 
     def shares(self) -> List[float]:
-        """Least squares; at most what a Wiener filter of the tomogram alone would pass."""
+        """Least squares; at most what a Wiener filter of the tomogram alone would pass.
+
+        The median over blocks: gold is in few of them, and its streaks are no noise either.
+        """
         found = []
-        for shell, (product, square, power, noise) in zip(self._shells, self._sums):
+        for number, shell in enumerate(self._shells):
             share = 0.0
-            if np.count_nonzero(shell) >= FEWEST and square > 0:
-                share = min(product / square, 1.0 - noise / max(power, 1e-12), 1.0)
+            if self._blocks and np.count_nonzero(shell) >= FEWEST:
+                product, square, power, noise = np.moveaxis(
+                    np.array([block[number] for block in self._blocks]), 1, 0
+                )
+                best = product / np.maximum(square, 1e-12)
+                most = 1.0 - noise / np.maximum(power, 1e-12)
+                share = float(min(np.median(best), np.median(most), 1.0))
             found.append(share if share >= LEAST else 0.0)
         return found
 
