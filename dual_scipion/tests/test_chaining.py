@@ -268,7 +268,7 @@ class TestPickDog(PickingTest):
         self.saveProtocol(protocol)
         protocol.makePathsAndClean()
         with self.assertRaisesRegex(DualError, "Lower the score threshold"):
-            protocol.closeOutputsStep()
+            protocol.closeOutputsStep("now")
 
     def test_raw_tomograms_may_be_binned_less_but_not_be_others(self) -> None:
         picked = self.item("binned", 1)
