@@ -113,8 +113,8 @@ def derived_tomogram(
 ) -> Tomogram:
     """A tomogram made from another one: its metadata, another file.
 
-    tsId, sampling rate, origin and acquisition are kept. The half maps are those that are given:
-    a copy would point to the halves of the source. Origin and acquisition are always there, as
+    Whatever is known of the source is kept, also what other plugins noted. The half maps are those
+    that are given: a copy would point to the halves of the source. Origin and acquisition are always there, as
     all items of a set must have the same columns.
 
     Parameters
@@ -128,8 +128,9 @@ def derived_tomogram(
     if isinstance(source, Tomogram):
         given = source.clone()
         if given.getAcquisition() is None:
-            given.setAcquisition(TomoAcquisition())  # copyInfo fails without
-        tomogram.copyInfo(given)
+            given.setAcquisition(TomoAcquisition())
+        # All attributes, those of other plugins too: copyInfo takes a few if the classes differ.
+        tomogram.copy(given, copyId=False)
     else:
         tomogram.setSamplingRate(source.getSamplingRate())
         tomogram.setAcquisition(TomoAcquisition())

@@ -11,7 +11,7 @@ from tomo.objects import Coordinate3D, SetOfCoordinates3D
 
 from dual_core.errors import DualError
 from dual_scipion import convert
-from dual_scipion.coordinates import items_by_ts_id, scale_between, scaled
+from dual_scipion.coordinates import items_by_ts_id, transferred
 from dual_scipion.protocols.forms.pick import BY_NUMBER, define_pick_params
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
@@ -107,7 +107,7 @@ class ProtDualPickDog(ProtDualTomograms):
         picks = convert.read_picks(self.resultFiles(tomogram)[0])
         raw = self._matching("raw", self.inputExtract.get(), tomogram, "tomogram to extract from")
         if raw is not None:
-            picks = scaled(picks, scale_between(tomogram, raw))
+            picks = transferred(picks, tomogram, raw)
         if not picks:
             return  # a set without items would be made anew each time
         pointers = [self.inputTomograms]

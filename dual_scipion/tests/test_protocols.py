@@ -59,6 +59,17 @@ class DualTest(TestBaseCentralizedLayer):
         protocol.inputModel.setExtended("Model")
         return protocol
 
+    def check_inherited(self, protocol: Any) -> None:
+        """Every output tomogram, and their set, has all attributes of the input."""
+        source, result = protocol.inputTomograms.get(), protocol.Tomograms
+        self.assertEqual(support.inherited(result), support.inherited(source))
+        given = {item.getTsId(): item.clone() for item in source}
+        for item in result:
+            raw = given[item.getTsId()]
+            self.assertEqual(support.inherited(item), support.inherited(raw))
+            found, wanted = (support.start_voxels(one.getFileName()) for one in (item, raw))
+            self.assertEqual(found, wanted)
+
     def wait(self, what: Callable[[], bool], protocol: Any) -> None:
         """Until something holds; fails when the protocol does or patience ends."""
         deadline = time.monotonic() + PATIENCE_S
@@ -142,6 +153,24 @@ class TestDenoise(DualTest):
         made = protocol.Tomograms.getFirstItem().getHalfMaps().split(",")
         self.assertEqual(len({Path(path).read_bytes() for path in made}), 2)
         self.assertFalse(set(made) & set(halves))
+
+    def test_everything_known_of_a_tomogram_is_kept(self) -> None:
+        halves = [support.write_tomogram(self.folder / f"r{i}.mrc", seed=i) for i in (1, 2)]
+        items = []
+        for name in ("r3", "r4"):
+            path = support.write_tomogram(self.folder / f"{name}.mrc")
+            items.append(support.rich_tomogram(path, f"TS_{name}", halves=halves))
+        source = self.inputs.tomograms(items)
+        source.Tomograms.setAcquisition(items[0].getAcquisition().clone())
+        source.Tomograms.setCtfCorrected(True)
+        source.Tomograms.write()
+        self.proj._storeProtocol(source)
+        source.Tomograms.close()
+        protocol = self.denoise(source)
+        self.launchProtocol(protocol)
+        self.assertEqual(protocol.Tomograms.getSize(), 2)
+        self.assertTrue(protocol.Tomograms.ctfCorrected())
+        self.check_inherited(protocol)
 
     def test_all_broken_fails_with_the_first_reason(self) -> None:
         broken = self.tomogram("bad")

@@ -66,7 +66,8 @@ class TomogramRuns:
         groups: Dict[str, List[Any]] = {}
         for tomogram in self.waiting(ts_ids):
             with self.oneMayFail(tomogram):
-                groups.setdefault(json.dumps(options(tomogram), sort_keys=True), []).append(tomogram)
+                alike = json.dumps(options(tomogram), sort_keys=True)
+                groups.setdefault(alike, []).append(tomogram)
         for given, tomograms in groups.items():
             left = {convert.ts_id(one): one for one in tomograms}
             try:
