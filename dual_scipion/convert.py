@@ -114,8 +114,8 @@ def derived_tomogram(
     """A tomogram made from another one: its metadata, another file.
 
     Whatever is known of the source is kept, also what other plugins noted. The half maps are those
-    that are given: a copy would point to the halves of the source. Origin and acquisition are always there, as
-    all items of a set must have the same columns.
+    that are given: a copy would point to the halves of the source. Origin and acquisition are
+    always there, as all items of a set must have the same columns.
 
     Parameters
     ----------

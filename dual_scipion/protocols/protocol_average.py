@@ -16,6 +16,7 @@ from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.coordinates import items_by_ts_id, picks_of, transferred, write_picks
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
+from dual_scipion.protocols.protocol_pick_dog import BOX_PER_DIAMETER
 
 AVERAGE, PROFILE, FIGURES = "average.mrc", "radial_profile.csv", "average.json"
 KEPT = ("radial_profile.png", PROFILE, FIGURES, AVERAGE)  # the average last: then all is there
@@ -71,11 +72,12 @@ class ProtDualAverage(ProtDualBase):
         form.addParam(
             "diameter",
             params.FloatParam,
-            default=250.0,
-            validators=[params.GT(0, error="must be more than 0 angstrom")],
+            default=0.0,
+            validators=[params.GE(0, error="must be 0 (by the box) or more angstrom")],
             label="Diameter (A)",
             help="Of the particle, in angstrom. The box is twice as large, and the verdict "
-            "compares the ball with it.",
+            "compares the ball with it. 0: two thirds of the box of the coordinates, which is the "
+            "diameter that *DoG picking* was given.",
         )
         form.addParam(
             "number",
@@ -131,7 +133,7 @@ class ProtDualAverage(ProtDualBase):
             "tomograms": links,
             "picks": lists,
             "output": output,
-            "diameter": self.diameter.get(),
+            "diameter": self.particleDiameter(),
             "box": self.boxSize.get() or None,
             "number": self.number.get() or None,
             "contrast": self.getEnumText("contrast"),
@@ -190,6 +192,12 @@ class ProtDualAverage(ProtDualBase):
         """Of the raw tomograms and the average, in angstrom."""
         return float(self.inputTomograms.get().getSamplingRate())
 
+    def particleDiameter(self) -> float:
+        """In angstrom, as given or by the box of the coordinates."""
+        coordinates = self.inputCoordinates.get()
+        box_A = float(coordinates.getBoxSize() or 0) * coordinates.getSamplingRate()
+        return float(self.diameter.get() or box_A / BOX_PER_DIAMETER)
+
     def figures(self) -> Dict[str, float]:
         """The engine's figures of the average; empty where there are none yet."""
         try:
@@ -204,7 +212,7 @@ class ProtDualAverage(ProtDualBase):
         if not found:
             return []
         return [
-            verdict(found["radius_A"], found["explained"], self.diameter.get()),
+            verdict(found["radius_A"], found["explained"], self.particleDiameter()),
             f"{found['particles']:.0f} particles averaged, {found['left_out']:.0f} too near to a "
             f"face. The ball that fits best has a radius of {found['radius_A']:.0f} A and explains "
             f"{100 * found['explained']:.0f} % of the variance; it is {found['height']:.2f} "
@@ -219,6 +227,8 @@ class ProtDualAverage(ProtDualBase):
         coordinates, tomograms = self.inputCoordinates.get(), self.inputTomograms.get()
         if coordinates is None or tomograms is None:
             return errors
+        if not self.particleDiameter():
+            errors.append("The coordinates have no box size: give the diameter of the particle.")
         known = items_by_ts_id(tomograms)
         picked = {str(name) for name in coordinates.getTSIds()}
         coordinates.close()

@@ -83,6 +83,18 @@ class ProtDualDenoise(ProtDualTomograms):
             "for example. It takes three times as long. No: the result has no half maps.",
         )
         group.addParam(
+            "writeExplained",
+            params.BooleanParam,
+            default=True,
+            expertLevel=LEVEL_ADVANCED,
+            label="Write what is explained?",
+            help="Yes: the part of the tomogram that the result explains (the result with the "
+            "tomogram's own contrast transfer and missing wedge) is kept as well, as "
+            "<tsId>_explained.mrc in the folder of the run. *Analyze Results* subtracts it from "
+            "the tomogram: what was removed should then look like noise. It takes some seconds "
+            "and the disk space of a second result. Models of DUAL 0.1 cannot do it.",
+        )
+        group.addParam(
             "outputContrast",
             params.EnumParam,
             choices=["as in the tomogram", "as in the model"],
@@ -114,6 +126,7 @@ class ProtDualDenoise(ProtDualTomograms):
         return {
             "model": self.inputModel.get().getFileName(),
             "strength": self.strength.get(),
+            "explained": self.writeExplained.get(),
             "keep_measured": "yes" if self.keepMeasured.get() else "no",
             "contrast": self.getEnumText("contrast"),
             "output_contrast": ("as-input", "as-model")[self.outputContrast.get()],
@@ -132,6 +145,17 @@ class ProtDualDenoise(ProtDualTomograms):
     def engineFiles(self, tomogram: Any) -> Dict[str, str]:
         names = self.inputFiles(tomogram)
         return {f"{name}_denoised.mrc": self._getExtraPath(f"{name}.mrc") for name in names}
+
+    def extraFiles(self, tomogram: Any) -> Dict[str, str]:
+        if not self.writeExplained.get():
+            return {}
+        name = next(iter(self.inputFiles(tomogram)))
+        return {f"{name}_explained.mrc": self.explainedPath(tomogram)}
+
+    def explainedPath(self, tomogram: Any) -> str:
+        """Where the part of a tomogram that its result explains is, if the model can tell it."""
+        name = convert.safe_name(convert.ts_id(tomogram))
+        return str(self._getExtraPath(f"{name}_explained.mrc"))
 
     def resultHalves(self, tomogram: Any) -> List[str]:
         return self.resultFiles(tomogram)[1:]

@@ -106,8 +106,9 @@ class TestAverage(test_chaining.PickingTest):
         origins = (test_chaining.ORIGIN, test_chaining.OTHER_ORIGIN)
         raw = self.inputs.tomograms([self.item("avg", n, at) for n, at in zip((1, 2), origins)])
         right = self.coordinates(raw, lambda name: test_chaining.balls(int(name[-1]))[1])
-        values = {"diameter": test_chaining.DIAMETER_A, "boxSize": 15}
+        values = {"boxSize": 15}
         protocol = self.average(right, raw, **values)
+        self.assertEqual(protocol.particleDiameter(), test_chaining.DIAMETER_A, "by the box of 12")
         self.assertEqual((protocol.validate(), protocol.warnings()), ([], []))
         self.launchProtocol(protocol)
         result = protocol.Average

@@ -17,7 +17,7 @@ from tomo.tests.test_base_centralized_layer import TestBaseCentralizedLayer
 
 from dual_core.errors import DualError
 from dual_core.networks.card import read_card
-from dual_scipion import engine
+from dual_scipion import convert, engine
 from dual_scipion.protocols import ProtDualDenoise, ProtDualImportModel, ProtDualTrain
 from dual_scipion.protocols.forms.train import MODE_CONTINUE, TASKS
 from dual_scipion.tests import support
@@ -153,6 +153,8 @@ class TestDenoise(DualTest):
         made = protocol.Tomograms.getFirstItem().getHalfMaps().split(",")
         self.assertEqual(len({Path(path).read_bytes() for path in made}), 2)
         self.assertFalse(set(made) & set(halves))
+        explained = [p.name for p in Path(protocol._getExtraPath()).glob("*_explained.mrc")]
+        self.assertEqual(explained, ["TS_h_explained.mrc"], "of the tomogram, not of its halves")
 
     def test_everything_known_of_a_tomogram_is_kept(self) -> None:
         halves = [support.write_tomogram(self.folder / f"r{i}.mrc", seed=i) for i in (1, 2)]
@@ -170,6 +172,11 @@ class TestDenoise(DualTest):
         self.launchProtocol(protocol)
         self.assertEqual(protocol.Tomograms.getSize(), 2)
         self.assertTrue(protocol.Tomograms.ctfCorrected())
+        for item, raw in zip(protocol.Tomograms, items):
+            explained = protocol.explainedPath(item)
+            self.assertEqual(convert.shape_of(explained), convert.shape_of(item.getFileName()))
+            found, wanted = (support.start_voxels(p) for p in (explained, raw.getFileName()))
+            self.assertEqual(found, wanted)
         self.check_inherited(protocol)
 
     def test_all_broken_fails_with_the_first_reason(self) -> None:

@@ -178,6 +178,21 @@ class TestScene(FolderTest):
         titles = [title for title, _ in scene.spectra()]
         self.assertEqual(titles, ["raw", "denoised"])
 
+    def test_what_is_explained_is_subtracted_as_it_is(self) -> None:
+        shown = self.volumes()
+        # Nearly nothing is explained, and that little has the other sign: no fit, no turning.
+        explained = (-0.1 * support.density(SHAPE) + 3).astype(np.float32)
+        path = self.write("explained.mrc", explained)
+        shown = shown._replace(difference=Difference("removed", 0, 1, path=path))
+        for plane, cut in (("xy", explained[7]), ("xz", explained[:, 7])):
+            raw, _, removed = Scene(shown).pictures(plane, 7)
+            assert raw.image is not None and removed.image is not None
+            np.testing.assert_allclose(removed.image, raw.image - cut, atol=1e-5)
+        os.unlink(shown.volumes[1][1])
+        self.assertIsNotNone(Scene(shown).pictures("xy", 7)[2].image, "it needs no denoised one")
+        os.unlink(path)
+        self.assertIn("explained.mrc", Scene(shown).pictures("xy", 7)[2].problem)
+
     def test_a_missing_file_is_told_in_its_panel(self) -> None:
         shown = self.volumes()
         path = shown.volumes[1][1]

@@ -163,7 +163,7 @@ class DualAverageViewer(DualViewer):
         paths = os.path.abspath(obj.averagePath()), os.path.abspath(obj.profilePath())
         return self._window(
             lambda master: AverageWindow(
-                master, title, *paths, obj.voxelSize(), obj.diameter.get(), obj.verdictLines()
+                master, title, *paths, obj.voxelSize(), obj.particleDiameter(), obj.verdictLines()
             )
         )
 

@@ -1,7 +1,8 @@
 """Denoise tomograms with a trained model.
 
 Each tomogram T.mrc becomes OUTPUT/T_denoised.mrc: float32, on the grid, in the contrast and in the
-intensities of the tomogram. With --explained OUTPUT/T_explained.mrc is what of T it explains. Pick particles on denoised tomograms, but average the raw ones.
+intensities of the tomogram. With --explained OUTPUT/T_explained.mrc is what of T it explains.
+Pick particles on denoised tomograms, but average the raw ones.
 """
 
 from __future__ import annotations

@@ -40,6 +40,10 @@ class TomogramRuns:
         """
         return {}
 
+    def extraFiles(self, tomogram: Any) -> Dict[str, str]:
+        """As `engineFiles`, of what the engine may write besides and is not waited for."""
+        return {}
+
     def resultFiles(self, tomogram: Any) -> List[str]:
         """The files that are there when a tomogram is done, the main one first."""
         return list(self.engineFiles(tomogram).values())
@@ -137,8 +141,13 @@ class TomogramRuns:
         with open(f"{figures}.{os.getpid()}.tmp", "w", encoding="utf-8") as stream:
             stream.write(batch.lines(ts_id))
         os.replace(stream.name, figures)
+        extra = {
+            name: place
+            for name, place in self.extraFiles(tomogram).items()
+            if os.path.exists(batch.path(name))
+        }
         # The main file last: it is the sign that all is there.
-        for name, result in reversed(list(self.engineFiles(tomogram).items())):
+        for name, result in reversed([*self.engineFiles(tomogram).items(), *extra.items()]):
             if name.endswith(".mrc"):
                 convert.set_header_voxel_size(batch.path(name), tomogram.getSamplingRate())
             os.replace(batch.path(name), result)
