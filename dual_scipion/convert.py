@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import mrcfile
 from pwem.convert.headers import setMRCSamplingRate
@@ -80,6 +80,11 @@ def half_paths(volume: Volume) -> List[str]:
     return paths if len(paths) == HALVES and all(map(os.path.exists, paths)) else []
 
 
+def missing_half(volume: Volume) -> bool:
+    """Whether half maps are listed, but not both are there."""
+    return bool(volume.hasHalfMaps()) and not half_paths(volume)
+
+
 def tilt_range(volume: Volume) -> Optional[Tuple[float, float]]:
     """The tilt range in degrees from the acquisition, or ``None`` where it is not known."""
     acquisition = volume.getAcquisition()
@@ -87,6 +92,13 @@ def tilt_range(volume: Volume) -> Optional[Tuple[float, float]]:
         return None
     low, high = acquisition.getAngleMin(), acquisition.getAngleMax()
     return (float(low), float(high)) if low is not None and high is not None else None
+
+
+def common_tilt_range(volumes: Iterable[Volume]) -> Optional[Tuple[float, float]]:
+    """The tilt range in degrees that all have in common, or ``None``."""
+    found = {tilt_range(volume) for volume in volumes}
+    common = found.pop() if len(found) == 1 else None
+    return common if common is not None and common[0] < common[1] else None
 
 
 def parse_names(text: Optional[str]) -> List[str]:

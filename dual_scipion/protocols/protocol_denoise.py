@@ -13,6 +13,8 @@ from dual_scipion import convert
 from dual_scipion.protocols.parts.engine_record import range_text, read_results
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
+MOST_NAMES = 5
+
 
 class DenoiseOutputs(Enum):
     """What the protocol makes."""
@@ -166,6 +168,15 @@ class ProtDualDenoise(ProtDualTomograms):
         warnings = super()._warnings() + self.modelWarnings(model, [tomograms])
         if self.denoiseHalves.get() and tomograms is not None and not tomograms.hasOddEven():
             warnings.append("The half maps shall be denoised, but the tomograms have none.")
+        elif self.denoiseHalves.get():
+            lone = [convert.ts_id(item) for item in self.iterInput() if convert.missing_half(item)]
+            if lone:
+                more = ", ..." if len(lone) > MOST_NAMES else ""
+                warnings.append(
+                    f"Only one of the two half maps, or none, is there for {len(lone)} tomograms "
+                    f"({', '.join(lone[:MOST_NAMES])}{more}): their results will have none. Look "
+                    "for the missing files."
+                )
         return warnings + self.contrastWarnings(model)
 
     def _summary(self) -> List[str]:

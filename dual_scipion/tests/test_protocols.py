@@ -223,6 +223,12 @@ class TestDenoise(DualTest):
         warnings = " ".join(foreign.warnings())
         self.assertIn("13.00 A", warnings)
         self.assertIn("have none", warnings)
+        lost = self.tomogram("lost", halves=[item.getFileName(), str(self.folder / "gone.mrc")])
+        both = self.tomogram("found", halves=[item.getFileName()] * 2)
+        for halves, words in ((True, "1 tomograms (TS_lost)"), (False, "")):
+            lone = self.denoise(self.inputs.tomograms([lost, both]), denoiseHalves=halves)
+            self.assertEqual(bool(words), bool(lone.warnings()))
+            self.assertIn(words, " ".join(lone.warnings()))
         near = self.denoise(self.inputs.tomograms([item], voxel_size_A=11.0))
         self.assertEqual(near.warnings(), [])
         gpus = self.denoise(self.inputs.tomograms([item]), useGpu=True, gpuList="0,1")
