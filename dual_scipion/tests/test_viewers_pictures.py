@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from unittest import TestCase
+from unittest import TestCase, mock
 
 import numpy as np
 
@@ -81,6 +81,24 @@ class TestPlanes(FolderTest):
         self.assertLess(sample.size, depths.size / 8)
         self.assertLess(sample.min(), 8)
         self.assertGreater(sample.max(), 55)
+
+    def test_slices_along_columns_are_those_of_the_file_also_after_it_has_changed(self) -> None:
+        volume = np.random.default_rng(3).normal(size=(5, 6, 70)).astype(np.float32)
+        path = self.write("columns.mrc", volume)
+        with mock.patch.object(planes, "read_columns", wraps=planes.read_columns) as read:
+            for x in range(70):
+                np.testing.assert_array_equal(planes.cut(path, "yz", x), volume[:, :, x])
+            self.assertEqual(read.call_count, 3, "neighbours are read together")
+        np.testing.assert_array_equal(planes.cut(path, "yz", 99), volume[:, :, -1])
+        found = planes.cut(path, "yz", 4)
+        found += 1  # what is given out is the caller's own
+        np.testing.assert_array_equal(planes.cut(path, "yz", 4), volume[:, :, 4])
+        other = self.write("columns.mrc", volume[:, :, :9] + 2)
+        os.utime(other, ns=(1, 1))
+        np.testing.assert_array_equal(planes.cut(path, "yz", 4), volume[:, :, 4] + 2)
+        os.unlink(path)
+        with self.assertRaisesRegex(DualError, "does not exist"):
+            planes.cut(path, "yz", 4)
 
     def test_circles_are_where_the_slice_cuts_the_balls(self) -> None:
         positions = np.array([(10.0, 20.0, 5.0), (11.0, 21.0, 8.0), (12.0, 22.0, 9.0)])
