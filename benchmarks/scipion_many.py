@@ -19,14 +19,14 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 SHAPE = (16, 32, 32)  # (z, y, x)
 
 
-def build(folder: Path, count: int, values: Dict[str, Any]) -> Any:
+def build(folder: Path, count: int, values: Dict[str, Any]) -> Tuple[Any, Any]:
     """A project with ``count`` tomograms and the protocol that shall denoise them."""
     from pyworkflow.tests import setupTestProject
 
@@ -82,12 +82,12 @@ def launch(project: Any, protocol: Any, kill: float, count: int) -> Dict[str, An
 
 def written(protocol: Any) -> int:
     """How many results there are."""
-    return len(list(Path(protocol._getExtraPath()).glob("TS_*.mrc")))
+    return len(times(protocol))
 
 
 def times(protocol: Any) -> Dict[str, int]:
     """Name of a result to when it was written."""
-    found = Path(protocol._getExtraPath()).glob("TS_*.mrc")
+    found = Path(protocol._getExtraPath()).glob("TS_[0-9]*[0-9].mrc")
     return {path.name: path.stat().st_mtime_ns for path in found}
 
 
@@ -184,8 +184,8 @@ def main() -> int:
     told["of_it_volumes_MiB"] = round(volumes / 2**20, 1)
     if args.form:
         told.update(windows(project, protocol, args.output / "pictures"))
-    print(json.dumps(told))
-    return 0 if told["done"] == args.count else 1
+    print(json.dumps(told), flush=True)
+    os._exit(0 if told["done"] == args.count else 1)  # no farewell to a screen that has gone
 
 
 if __name__ == "__main__":
