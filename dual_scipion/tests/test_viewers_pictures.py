@@ -11,6 +11,7 @@ from unittest import TestCase, mock
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_scipion.slices import read_columns
 from dual_scipion.tests import support
 from dual_scipion.viewers import planes, spectra
 from dual_scipion.viewers.scene import Scene
@@ -85,7 +86,7 @@ class TestPlanes(FolderTest):
     def test_slices_along_columns_are_those_of_the_file_also_after_it_has_changed(self) -> None:
         volume = np.random.default_rng(3).normal(size=(5, 6, 70)).astype(np.float32)
         path = self.write("columns.mrc", volume)
-        with mock.patch.object(planes, "read_columns", wraps=planes.read_columns) as read:
+        with mock.patch.object(planes, "read_columns", wraps=read_columns) as read:
             for x in range(70):
                 np.testing.assert_array_equal(planes.cut(path, "yz", x), volume[:, :, x])
             self.assertEqual(read.call_count, 3, "neighbours are read together")
