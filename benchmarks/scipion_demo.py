@@ -184,6 +184,12 @@ def launch_all(chain: Chain, data: Path, threads: int) -> None:
         binThreads=threads,
     )
     chain.run(
+        "average at picks",
+        ours.ProtDualAverage,
+        {"inputCoordinates": (picks, "Coordinates"), "inputTomograms": tomograms},
+        diameter=DIAMETER_A,
+    )
+    chain.run(
         "simulate tomograms",
         ours.ProtDualSimulate,
         {"inputTomograms": grand_models, "inputModel": (model, "Model")},

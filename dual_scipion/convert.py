@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import mrcfile
 from pwem.convert.headers import setMRCSamplingRate
@@ -80,6 +80,11 @@ def half_paths(volume: Volume) -> List[str]:
     return paths if len(paths) == HALVES and all(map(os.path.exists, paths)) else []
 
 
+def missing_half(volume: Volume) -> bool:
+    """Whether half maps are listed, but not both are there."""
+    return bool(volume.hasHalfMaps()) and not half_paths(volume)
+
+
 def tilt_range(volume: Volume) -> Optional[Tuple[float, float]]:
     """The tilt range in degrees from the acquisition, or ``None`` where it is not known."""
     acquisition = volume.getAcquisition()
@@ -87,6 +92,13 @@ def tilt_range(volume: Volume) -> Optional[Tuple[float, float]]:
         return None
     low, high = acquisition.getAngleMin(), acquisition.getAngleMax()
     return (float(low), float(high)) if low is not None and high is not None else None
+
+
+def common_tilt_range(volumes: Iterable[Volume]) -> Optional[Tuple[float, float]]:
+    """The tilt range in degrees that all have in common, or ``None``."""
+    found = {tilt_range(volume) for volume in volumes}
+    common = found.pop() if len(found) == 1 else None
+    return common if common is not None and common[0] < common[1] else None
 
 
 def parse_names(text: Optional[str]) -> List[str]:
@@ -113,9 +125,9 @@ def derived_tomogram(
 ) -> Tomogram:
     """A tomogram made from another one: its metadata, another file.
 
-    tsId, sampling rate, origin and acquisition are kept. The half maps are those that are given:
-    a copy would point to the halves of the source. Origin and acquisition are always there, as
-    all items of a set must have the same columns.
+    Whatever is known of the source is kept, also what other plugins noted. The half maps are those
+    that are given: a copy would point to the halves of the source. Origin and acquisition are
+    always there, as all items of a set must have the same columns.
 
     Parameters
     ----------
@@ -128,8 +140,9 @@ def derived_tomogram(
     if isinstance(source, Tomogram):
         given = source.clone()
         if given.getAcquisition() is None:
-            given.setAcquisition(TomoAcquisition())  # copyInfo fails without
-        tomogram.copyInfo(given)
+            given.setAcquisition(TomoAcquisition())
+        # All attributes, those of other plugins too: copyInfo takes a few if the classes differ.
+        tomogram.copy(given, copyId=False)
     else:
         tomogram.setSamplingRate(source.getSamplingRate())
         tomogram.setAcquisition(TomoAcquisition())

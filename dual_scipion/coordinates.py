@@ -57,10 +57,32 @@ def scale_between(picked: Any, wanted: Any) -> float:
     return scale
 
 
-def scaled(picks: Iterable[Pick], scale: float) -> List[Pick]:
-    """Picks with their positions multiplied."""
+def transferred(picks: Iterable[Pick], picked: Any, wanted: Any) -> List[Pick]:
+    """Picks of one tomogram in voxels of another one of the same region, binned differently.
+
+    Positions are those of voxel centres, and both tomograms have the same centre: voxel i of a
+    binned tomogram lies in the middle of the voxels that it was made of. (That of twice the index
+    is half a voxel beside it, and at eightfold binning three and a half.)
+
+    Parameters
+    ----------
+    picks : in voxels of `picked`.
+    picked, wanted : tomograms.
+
+    Raises
+    ------
+    DualError
+        As `scale_between`.
+    """
+    scale = scale_between(picked, wanted)
+    one, other = (convert.shape_of(convert.volume_path(item)) for item in (picked, wanted))
+    # From centre to centre; shapes are (z, y, x).
+    shift = [(b - 1) / 2 - scale * (a - 1) / 2 for a, b in zip(reversed(one), reversed(other))]
     return [
-        pick._replace(x=pick.x * scale, y=pick.y * scale, z=pick.z * scale) for pick in picks
+        pick._replace(
+            x=scale * pick.x + shift[0], y=scale * pick.y + shift[1], z=scale * pick.z + shift[2]
+        )
+        for pick in picks
     ]
 
 

@@ -47,7 +47,9 @@ NEEDED = ("dual_core", "torch", "safetensors", "yaml")
 # Commands that the engine runs on several GPUs at once, by torchrun: a process for each.
 DISTRIBUTED: FrozenSet[str] = frozenset({"train"})
 # Commands without a network, and so without --device.
-DEVICELESS: FrozenSet[str] = frozenset({"pack", "pick", "evaluate volumes", "evaluate picks"})
+DEVICELESS: FrozenSet[str] = frozenset(
+    {"pack", "pick", "average", "evaluate volumes", "evaluate picks"}
+)
 
 NO_QUEUE, QUEUED_PROTOCOL, QUEUED_STEPS = "none", "protocol", "steps"
 

@@ -75,6 +75,18 @@ def read_slice(path: str, axis: int, index: int) -> np.ndarray:
         return np.array(data[(slice(None),) * axis + (index,)], dtype=np.float32)
 
 
+def read_columns(path: str, first: int, count: int) -> np.ndarray:
+    """Some slices perpendicular to x at once, float32 ``(z, y, count)``; fewer at the end.
+
+    Raises
+    ------
+    DualError
+        As `read_slice`.
+    """
+    with _mapped(path) as data:
+        return np.array(data[:, :, first : first + count], dtype=np.float32)
+
+
 def read_mean_slice(path: str, index: int, thickness: int) -> np.ndarray:
     """The mean of some slices around one along z, in which faint things are seen better.
 

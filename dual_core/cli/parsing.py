@@ -196,6 +196,14 @@ def _convert(action: argparse.Action, value: Any) -> Any:
     if not many:
         return _convert_one(action, value)
     values = value if isinstance(value, list) else [value]
+    if isinstance(action, argparse._AppendAction) and isinstance(action.nargs, int):
+        return [_convert_some(action, item) for item in values]  # given several times, each a list
+    return _convert_some(action, values)
+
+
+def _convert_some(action: argparse.Action, values: Any) -> List[Any]:
+    if not isinstance(values, list):
+        raise ValueError(f"{shown(values)} is not a list")
     counts = [2, 3] if action.nargs == TWO_OR_THREE else [action.nargs]
     if isinstance(counts[0], int) and len(values) not in counts:
         raise ValueError(f"needs {action.nargs} values, not {len(values)}")

@@ -6,7 +6,7 @@ stand between them. What is to look like noise is the tomogram less ``H D``.
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
@@ -48,6 +48,7 @@ class ExplainedVolume:
         # On another voxel size the same frequency in 1/A is another place of the grid.
         self._zoom = density.voxel_size_A / voxel_size_A
         self._scale, self._offset, self._mean = 1.0, 0.0, 0.0
+        self._found: Optional[Tuple[Triple, np.ndarray]] = None
         size = _triple([min(length, MIDDLE) for length in self.shape])
         start = _triple([(n - part) // 2 for n, part in zip(self.shape, size)])
         self._mean = float(density.read(start, size).mean(dtype=np.float64))
@@ -89,6 +90,12 @@ class ExplainedVolume:
         return self.read((0, 0, 0), self.shape)
 
     def _response(self, shape: Triple) -> np.ndarray:
+        # Of the last shape: neighbouring regions have the same.
+        if self._found is None or self._found[0] != shape:
+            self._found = shape, self._response_on(shape)
+        return self._found[1]
+
+    def _response_on(self, shape: Triple) -> np.ndarray:
         if abs(self._zoom - 1.0) < 0.01:
             return on_grid(self._model.transfer, shape)
         # A grid that is finer by the ratio of the voxel sizes, of which the coarse part is used.

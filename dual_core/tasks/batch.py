@@ -22,10 +22,11 @@ PathLike = Union[str, Path]
 
 @dataclass(frozen=True)
 class Job:
-    """One file to make from one other."""
+    """One file to make from one other; ``beside`` is what is made along with it."""
 
     source: Path
     output: Path
+    beside: Optional[Path] = None
 
 
 @dataclass
@@ -101,6 +102,8 @@ class BatchRecord:
         """Whether the output of a job is there and would come out the same again."""
         entry = self._last.get(job.output.name)
         if entry is None or not job.output.is_file() or not job.source.is_file():
+            return False
+        if job.beside is not None and not job.beside.is_file():
             return False
         return (
             entry.get("output_bytes") == job.output.stat().st_size

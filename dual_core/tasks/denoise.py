@@ -16,6 +16,7 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
+from dual_core.tasks.explained_part import write_explained
 from dual_core.tasks.given_volume import GivenTomogram, check_choice, temporary_beside
 from dual_core.tasks.keep_measured import KeptFilter, find_shares, write_kept
 from dual_core.tasks.strength import LeastSquares, write_blend
@@ -126,6 +127,7 @@ def denoise_tomogram(
     options: Optional[DenoiseOptions] = None,
     progress: Optional[Progress] = None,
     linear: Optional[LinearModel] = None,
+    explained: Optional[Path] = None,
 ) -> DenoiseReport:
     """Denoise an MRC file into a float32 MRC file; memory does not grow with the volume.
 
@@ -142,7 +144,10 @@ def denoise_tomogram(
     progress : callable, optional
         ``progress(done, total)`` in tiles.
     linear : LinearModel, optional
-        The model's, for ``keep_measured``.
+        The model's, for ``keep_measured`` and `explained`.
+    explained : path, optional
+        The part of the tomogram that the result explains is written to it; see
+        `dual_core.tasks.explained_part`.
 
     Returns
     -------
@@ -162,7 +167,7 @@ def denoise_tomogram(
     given = GivenTomogram(volume, card, options.contrast, tilt_axis)
     contrast, sign = given.contrast, given.sign
     output_sign = sign if options.output_contrast == "as-model" else 1
-    if options.strength == 0 and options.units == "input":
+    if options.strength == 0 and options.units == "input" and explained is None:
         with VolumeWriter(
             output, volume.shape, volume.voxel_size_A, volume.facts.origin_A,
             start=volume.facts.start,
@@ -204,6 +209,11 @@ def denoise_tomogram(
             denoised = ExchangedVolume(denoised, (1, 2))
         if given.resampled:
             denoised = ResampledVolume(denoised, volume.voxel_size_A, volume.shape)
+        if explained is not None and linear is not None:
+            write_explained(
+                denoised, volume, linear, card.voxel_size_A, tilt_axis, explained,
+                given.described.blank,
+            )
         # Back to the tomogram's intensities: full = factor * d + shift.
         mean, deviation = given.entry.mean, given.entry.deviation
         factor, shift = deviation * scale, mean + deviation * offset

@@ -63,18 +63,16 @@ class Shard:
 
 
 class ShardStatus:
-    """Says in a file of its own what a shard has to do; nothing where there is but one."""
+    """Says in a file of its own what a shard, or the whole list, has to do and what failed."""
 
     def __init__(self, record: BatchRecord, shard: Shard, jobs: Sequence[Job]) -> None:
-        self._path = record.path.with_suffix(".status.json") if shard.count > 1 else None
+        self._path = record.path.with_suffix(".status.json")
         self._planned = [job.output.name for job in jobs]
         self._outputs = {job.source: job.output.name for job in jobs}
         self.write(None)
 
     def write(self, summary: Optional[BatchSummary]) -> None:
         """Write the file, with the failures so far."""
-        if self._path is None:
-            return
         failed = {} if summary is None else summary.failed
         content = {
             "planned": self._planned,

@@ -2,6 +2,7 @@
 
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
+from dual_scipion.protocols.protocol_average import ProtDualAverage
 from dual_scipion.protocols.protocol_compensate_wedge import ProtDualCompensateWedge
 from dual_scipion.protocols.protocol_denoise import ProtDualDenoise
 from dual_scipion.protocols.protocol_evaluate import ProtDualEvaluate
@@ -13,6 +14,7 @@ from dual_scipion.protocols.protocol_train import ProtDualTrain
 from dual_scipion.protocols.protocol_translate import ProtDualTranslate
 
 __all__ = [
+    "ProtDualAverage",
     "ProtDualBase",
     "ProtDualCompensateWedge",
     "ProtDualDenoise",

@@ -14,7 +14,7 @@ from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.objects import tilt_text
 from dual_scipion.protocols.forms.train import TILT_AXES
-from dual_scipion.protocols.parts.engine_record import keep_record, range_text, read_results
+from dual_scipion.protocols.parts.engine_record import range_text, read_results
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
 FROM_ACQUISITION, FROM_MODEL, BY_HAND = range(3)
@@ -54,9 +54,6 @@ class ProtDualCompensateWedge(ProtDualTomograms):
     _label = "compensate missing wedge"
     _possibleOutputs = CompensateOutputs
 
-    COMMAND = "compensate"
-    SUFFIX = "_compensated"
-
     def _defineParams(self, form: Any) -> None:
         self._addInputSection(form)
         self._addInputTomograms(
@@ -82,6 +79,7 @@ class ProtDualCompensateWedge(ProtDualTomograms):
         self._addMachine(form)
         self._addGpu(form)
         self._addStreaming(form)
+        self._addBatch(form)
         self._addParallel(form)
 
     def _defineWedge(self, group: Any) -> None:
@@ -145,7 +143,15 @@ class ProtDualCompensateWedge(ProtDualTomograms):
         )
         self._addContrast(group)
 
-    # --------------------------- the engine's options ---------------------------
+    # --------------------------- steps ---------------------------
+    def _insertAllSteps(self) -> None:
+        self.insertTomogramSteps(self.compensateStep, self.closeOutputsStep)
+
+    def compensateStep(self, ts_ids: List[str], begun: str) -> None:
+        """Fill the wedge of these tomograms, those of one tilt range in one run of the engine."""
+        self.runTomograms("compensate", ts_ids, self.engineOptions)
+
+    # --------------------------- the engine's options and files ---------------------------
     def tiltRange(self, tomogram: Any) -> Optional[Tuple[float, float]]:
         """The tilt range of a tomogram in degrees, as the form says; ``None`` if not known."""
         if self.tiltSource.get() == BY_HAND:
@@ -157,6 +163,7 @@ class ProtDualCompensateWedge(ProtDualTomograms):
         return found if found is not None and found[0] < found[1] else None
 
     def engineOptions(self, tomogram: Any) -> Dict[str, Any]:
+        """The options of ``dual compensate`` for a tomogram."""
         tilt_range = self.tiltRange(tomogram)
         if tilt_range is None:
             raise DualError(
@@ -175,12 +182,9 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             **self.machineOptions(),
         }
 
-    def keepResults(self, tomogram: Any, folder: str) -> None:
-        """Keep the engine's figures of the tomogram for the summary."""
-        keep_record(folder, self.COMMAND, self._figuresPath(convert.ts_id(tomogram)))
-
-    def _figuresPath(self, ts_id: str) -> str:
-        return str(self._getExtraPath(f"{convert.safe_name(ts_id)}.jsonl"))
+    def engineFiles(self, tomogram: Any) -> Dict[str, str]:
+        names = self.inputFiles(tomogram)
+        return {f"{name}_compensated.mrc": self._getExtraPath(f"{name}.mrc") for name in names}
 
     # --------------------------- information ---------------------------
     def _validate(self) -> List[str]:
@@ -229,7 +233,7 @@ class ProtDualCompensateWedge(ProtDualTomograms):
         ]
 
     def _results(self) -> List[Dict[str, Any]]:
-        return read_results(self._figuresPath(ts_id) for ts_id in sorted(self.registeredTsIds()))
+        return read_results(self.figuresPath(ts_id) for ts_id in sorted(self.registeredTsIds()))
 
     def _summary(self) -> List[str]:
         summary = super()._summary()

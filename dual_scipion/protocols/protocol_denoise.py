@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from enum import Enum
 from typing import Any, Dict, List
 
@@ -12,7 +10,10 @@ from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from tomo.objects import SetOfTomograms
 
 from dual_scipion import convert
+from dual_scipion.protocols.parts.engine_record import range_text, read_results
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
+
+MOST_NAMES = 5
 
 
 class DenoiseOutputs(Enum):
@@ -43,9 +44,6 @@ class ProtDualDenoise(ProtDualTomograms):
 
     _label = "denoise tomograms"
     _possibleOutputs = DenoiseOutputs
-
-    COMMAND = "denoise"
-    SUFFIX = "_denoised"
 
     def _defineParams(self, form: Any) -> None:
         self._addInputSection(form)
@@ -87,6 +85,18 @@ class ProtDualDenoise(ProtDualTomograms):
             "for example. It takes three times as long. No: the result has no half maps.",
         )
         group.addParam(
+            "writeExplained",
+            params.BooleanParam,
+            default=True,
+            expertLevel=LEVEL_ADVANCED,
+            label="Write what is explained?",
+            help="Yes: the part of the tomogram that the result explains (the result with the "
+            "tomogram's own contrast transfer and missing wedge) is kept as well, as "
+            "<tsId>_explained.mrc in the folder of the run. *Analyze Results* subtracts it from "
+            "the tomogram: what was removed should then look like noise. It takes some seconds "
+            "and the disk space of a second result. Models of DUAL 0.1 cannot do it.",
+        )
+        group.addParam(
             "outputContrast",
             params.EnumParam,
             choices=["as in the tomogram", "as in the model"],
@@ -101,12 +111,24 @@ class ProtDualDenoise(ProtDualTomograms):
         self._addMachine(form)
         self._addGpu(form)
         self._addStreaming(form)
+        self._addBatch(form)
         self._addParallel(form)
 
+    # --------------------------- steps ---------------------------
+    def _insertAllSteps(self) -> None:
+        self.insertTomogramSteps(self.denoiseStep, self.closeOutputsStep)
+
+    def denoiseStep(self, ts_ids: List[str], begun: str) -> None:
+        """Denoise these tomograms in one run of the engine; register each when it is finished."""
+        self.runTomograms("denoise", ts_ids, self.engineOptions)
+
+    # --------------------------- the engine's options and files ---------------------------
     def engineOptions(self, tomogram: Any) -> Dict[str, Any]:
+        """The options of ``dual denoise`` for a tomogram."""
         return {
             "model": self.inputModel.get().getFileName(),
             "strength": self.strength.get(),
+            "explained": self.writeExplained.get(),
             "keep_measured": "yes" if self.keepMeasured.get() else "no",
             "contrast": self.getEnumText("contrast"),
             "output_contrast": ("as-input", "as-model")[self.outputContrast.get()],
@@ -114,47 +136,57 @@ class ProtDualDenoise(ProtDualTomograms):
             **self.machineOptions(),
         }
 
-    def halfMaps(self, tomogram: Any) -> List[str]:
-        return convert.half_paths(tomogram) if self.denoiseHalves.get() else []
+    def inputFiles(self, tomogram: Any) -> Dict[str, str]:
+        """The tomogram and, if they are wanted and there, its half maps."""
+        inputs = super().inputFiles(tomogram)
+        name = next(iter(inputs))
+        halves = convert.half_paths(tomogram) if self.denoiseHalves.get() else []
+        inputs.update({f"{name}_half{n}": path for n, path in enumerate(halves, start=1)})
+        return inputs
 
-    def keepResults(self, tomogram: Any, folder: str) -> None:
-        """Keep the engine's figures of the tomogram for the summary."""
-        record = os.path.join(folder, "denoise.jsonl")
-        if os.path.exists(record):
-            os.replace(record, self._figuresPath(convert.ts_id(tomogram)))
+    def engineFiles(self, tomogram: Any) -> Dict[str, str]:
+        names = self.inputFiles(tomogram)
+        return {f"{name}_denoised.mrc": self._getExtraPath(f"{name}.mrc") for name in names}
 
-    def _figuresPath(self, ts_id: str) -> str:
-        return str(self._getExtraPath(f"{convert.safe_name(ts_id)}.jsonl"))
+    def extraFiles(self, tomogram: Any) -> Dict[str, str]:
+        if not self.writeExplained.get():
+            return {}
+        name = next(iter(self.inputFiles(tomogram)))
+        return {f"{name}_explained.mrc": self.explainedPath(tomogram)}
 
+    def explainedPath(self, tomogram: Any) -> str:
+        """Where the part of a tomogram that its result explains is, if the model can tell it."""
+        name = convert.safe_name(convert.ts_id(tomogram))
+        return str(self._getExtraPath(f"{name}_explained.mrc"))
+
+    def resultHalves(self, tomogram: Any) -> List[str]:
+        return self.resultFiles(tomogram)[1:]
+
+    # --------------------------- information ---------------------------
     def _warnings(self) -> List[str]:
         model, tomograms = self.inputModel.get(), self.inputTomograms.get()
         warnings = super()._warnings() + self.modelWarnings(model, [tomograms])
         if self.denoiseHalves.get() and tomograms is not None and not tomograms.hasOddEven():
             warnings.append("The half maps shall be denoised, but the tomograms have none.")
+        elif self.denoiseHalves.get():
+            lone = [convert.ts_id(item) for item in self.iterInput() if convert.missing_half(item)]
+            if lone:
+                more = ", ..." if len(lone) > MOST_NAMES else ""
+                warnings.append(
+                    f"Only one of the two half maps, or none, is there for {len(lone)} tomograms "
+                    f"({', '.join(lone[:MOST_NAMES])}{more}): their results will have none. Look "
+                    "for the missing files."
+                )
         return warnings + self.contrastWarnings(model)
 
     def _summary(self) -> List[str]:
         summary = super()._summary()
         summary.append(f"Strength {self.strength.get():g}, with {self.inputModel.get()}.")
-        correlations = self._correlations()
-        if correlations:
-            mean = sum(correlations) / len(correlations)
-            summary.append(
-                f"Correlation of tomogram and network output: {mean:.2f} on average, "
-                f"{min(correlations):.2f} to {max(correlations):.2f}."
-            )
+        results = read_results(self.figuresPath(i) for i in sorted(self.registeredTsIds()))
+        found = [one["correlation"] for one in results if one.get("correlation") is not None]
+        if found:
+            summary.append(f"Correlation of tomogram and network output: {range_text(found)}.")
         return summary
-
-    def _correlations(self) -> List[float]:
-        """Of every tomogram that is done: its first line in the record is the tomogram itself."""
-        found = []
-        for ts_id in sorted(self.registeredTsIds()):
-            try:
-                with open(self._figuresPath(ts_id), encoding="utf-8") as stream:
-                    found.append(json.loads(stream.readline())["results"]["correlation"])
-            except (OSError, ValueError, KeyError):
-                continue
-        return [value for value in found if value is not None]
 
     def _methods(self) -> List[str]:
         model = self.inputModel.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from enum import Enum
 from typing import Any, Dict, List, Optional, Tuple
@@ -14,12 +15,14 @@ from dual_scipion import convert
 from dual_scipion.coordinates import items_by_ts_id, picks_of, write_picks
 from dual_scipion.protocols.forms.evaluate import define_evaluation_params
 from dual_scipion.protocols.parts import evaluation_numbers
-from dual_scipion.protocols.parts.evaluation_inputs import Examined, truths_by_ts_id
+from dual_scipion.protocols.parts.evaluation_inputs import Examined, link_files, truths_by_ts_id
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 
 REPORT = "report.html"
 TRUST = os.path.join("report_files", "trust", "trust.json")  # beside it, as the engine calls it
 NUMBERS = "numbers.json"
+WEDGE_TASK = "missing-wedge"  # of a model that does not denoise
+logger = logging.getLogger(__name__)
 MODEL, HISTORY = "model.safetensors", "history.jsonl"
 # What a training left beside its model, and the report can show.
 TRAINING = (HISTORY, "config.yaml", "train.yaml", "previews")
@@ -38,8 +41,8 @@ class ProtDualEvaluate(ProtDualBase):
     and removed side by side, spectra, and what can be measured with what is given:
 
     * *with the DUAL model*: can it be trusted on these tomograms? No truth is needed. Each number
-      has a verdict, green, amber or red, and a sentence that explains it. If the first tomogram
-      has half maps they are used as well.
+      has a verdict, green, amber or red, and a sentence that explains it.
+    * *with half maps* as well: does the result know more of the specimen than a filter would?
     * *with clean volumes* (simulated tomograms): correlation, PSNR, SSIM and Fourier shell
       correlation, raw and denoised.
     * *with known particles and picks*: precision, recall and F1.
@@ -58,6 +61,8 @@ class ProtDualEvaluate(ProtDualBase):
     # --------------------------- steps ---------------------------
     def _insertAllSteps(self) -> None:
         self._insertFunctionStep(self.reportStep, needsGPU=self.usesGpu())
+        if self.halved():
+            self._insertFunctionStep(self.halvesStep, needsGPU=self.usesGpu())
         if self.inputTruth.get() is not None:
             self._insertFunctionStep(self.truthStep, needsGPU=False)
         if self.inputPicks.get() is not None:
@@ -67,7 +72,7 @@ class ProtDualEvaluate(ProtDualBase):
     def reportStep(self) -> None:
         """Write the page, and with a model the trust report that it shows."""
         folder = self.workFolder("report")
-        links = [self._link(folder, one) for one in self.examined()]
+        links = [link_files(folder, one) for one in self.examined()]
         first = self.examined()[0].raw
         run, model = os.path.join(folder, "denoising"), self.inputModel.get()
         os.makedirs(run)
@@ -99,11 +104,32 @@ class ProtDualEvaluate(ProtDualBase):
         self.runEngine("report", options, [self.reportPath()])
         self.cleanFolder(folder)
 
+    def halvesStep(self) -> None:
+        """Denoise the half maps and compare each with the other one as it was measured."""
+        pairs = [[os.path.abspath(path) for path in halves] for halves in self.halved()]
+        options = {
+            "first": pairs[0][0],
+            "second": pairs[0][1],
+            "pair": pairs[1:] or None,
+            "model": self.inputModel.get().getFileName(),
+            "contrast": self.getEnumText("contrast"),
+            "voxel_size": self.examined()[0].raw.getSamplingRate(),
+            "tilt_range": self._tiltRange(),
+            "output": os.path.dirname(self._halvesPath()),
+            **self.machineOptions(),
+        }
+        try:
+            self.runEngine("evaluate halves", options, [self._halvesPath()], "halves")
+        except DualError as error:  # the page is there, and the other numbers are to come
+            logger.error("the half maps cannot be compared: %s", error)
+            os.makedirs(os.path.dirname(self._halvesPath()), exist_ok=True)
+            evaluation_numbers.write_numbers(self._halvesPath(), {"problem": str(error)})
+
     def truthStep(self) -> None:
         """Score every tomogram, raw and denoised, against its truth."""
         for one in self.examined():
             folder = self.workFolder("truth")
-            raw, denoised, truth = self._link(folder, one)
+            raw, denoised, truth = link_files(folder, one)
             options = {
                 "volumes": [raw, denoised],
                 "truth": truth,
@@ -143,6 +169,9 @@ class ProtDualEvaluate(ProtDualBase):
         numbers: Dict[str, Any] = {"tomograms": [one.name for one in examined]}
         if self.inputModel.get() is not None:
             numbers["trust"] = evaluation_numbers.trust_numbers(str(self._getExtraPath(TRUST)))
+        if self.halved():
+            halves = evaluation_numbers.halves_numbers(self._halvesPath())
+            numbers["halves"] = {**halves, "tomograms": len(self.halved())}
         if given:
             paths = [self._scoresPath(one) for one in examined]
             numbers["truth"] = evaluation_numbers.truth_numbers(paths)
@@ -162,6 +191,16 @@ class ProtDualEvaluate(ProtDualBase):
 
     def _scoresPath(self, one: Examined) -> str:
         return str(self._getExtraPath("truth", one.name, "scores.json"))
+
+    def _halvesPath(self) -> str:
+        return str(self._getExtraPath("halves", "half_coherence.json"))
+
+    def halved(self) -> List[List[str]]:
+        """The half maps of the examined tomograms that have both; none without a model."""
+        model = self.inputModel.get()
+        if model is None or model.getTask() == WEDGE_TASK:
+            return []
+        return [found for found in (convert.half_paths(o.raw) for o in self.examined()) if found]
 
     def _picksPath(self) -> str:
         return str(self._getExtraPath("picks", "picks.json"))
@@ -203,23 +242,8 @@ class ProtDualEvaluate(ProtDualBase):
             for name in names
         ]
 
-    def _link(self, folder: str, one: Examined) -> Tuple[str, str, Optional[str]]:
-        """Link the files under names that a reader of the report understands."""
-        paths: List[Optional[str]] = []
-        for item, end in ((one.raw, ""), (one.denoised, "_denoised"), (one.truth, "_truth")):
-            if item is None:
-                paths.append(None)
-                continue
-            path = os.path.join(folder, f"{one.name}{end}.mrc")
-            createAbsLink(os.path.abspath(convert.volume_path(item)), path)
-            paths.append(path)
-        return str(paths[0]), str(paths[1]), paths[2]
-
     def _tiltRange(self) -> Optional[Tuple[float, float]]:
-        """That which all have in common, or unknown."""
-        found = {convert.tilt_range(one.raw) for one in self.examined()}
-        common = found.pop() if len(found) == 1 else None
-        return common if common is not None and common[0] < common[1] else None
+        return convert.common_tilt_range(one.raw for one in self.examined())
 
     def _pickedTsIds(self) -> List[str]:
         """Tomograms with known particles that were picked; perhaps nothing was found in them."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import glob
 import math
-import os
 from enum import Enum
 from typing import Any, Dict, List, Optional
 
-from pyworkflow.utils import createAbsLink
 from tomo.objects import Coordinate3D, SetOfCoordinates3D
 
 from dual_core.errors import DualError
 from dual_scipion import convert
-from dual_scipion.coordinates import items_by_ts_id, scale_between, scaled
+from dual_scipion.coordinates import items_by_ts_id, transferred
 from dual_scipion.protocols.forms.pick import BY_NUMBER, define_pick_params
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
@@ -53,9 +51,6 @@ class ProtDualPickDog(ProtDualTomograms):
     _label = "DoG picking"
     _possibleOutputs = PickOutputs
 
-    COMMAND = "pick"
-    SUFFIX = "_picks"
-
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._others: Dict[str, Dict[str, Any]] = {}
@@ -65,7 +60,16 @@ class ProtDualPickDog(ProtDualTomograms):
         define_pick_params(self, form)
 
     # --------------------------- steps ---------------------------
+    def _insertAllSteps(self) -> None:
+        self.insertTomogramSteps(self.pickStep, self.closeOutputsStep)
+
+    def pickStep(self, ts_ids: List[str], begun: str) -> None:
+        """Pick in these tomograms, in one run of the engine unless each has its mask."""
+        self.runTomograms("pick", ts_ids, self.engineOptions)
+
+    # --------------------------- the engine's options and files ---------------------------
     def engineOptions(self, tomogram: Any) -> Dict[str, Any]:
+        """The options of ``dual pick`` for a tomogram."""
         by_number = self.pickBy.get() == BY_NUMBER
         mask = self._matching("masks", self.inputMasks.get(), tomogram, "mask")
         return {
@@ -93,33 +97,17 @@ class ProtDualPickDog(ProtDualTomograms):
             raise DualError(f"there is no {what} with the tsId {wanted}; add it, then Continue")
         return self._others[name][wanted]
 
-    def resultFiles(self, tomogram: Any) -> List[str]:
-        name = convert.safe_name(convert.ts_id(tomogram))
-        return [str(self._getExtraPath(f"{name}{end}")) for end in (".csv", ".star")]
+    def engineFiles(self, tomogram: Any) -> Dict[str, str]:
+        (name,) = self.inputFiles(tomogram)
+        ends = (".csv", ".star")
+        return {f"{name}_picks{end}": self._getExtraPath(name + end) for end in ends}
 
-    def processTomogram(self, tomogram: Any) -> None:
-        source = convert.volume_path(tomogram)
-        name = convert.safe_name(convert.ts_id(tomogram))
-        options = self.engineOptions(tomogram)
-        folder = self.workFolder(name)
-        link = os.path.join(folder, f"{name}.mrc")  # its name is the tomogram's in the STAR file
-        createAbsLink(os.path.abspath(source), link)
-        made = [os.path.join(folder, f"{name}{self.SUFFIX}{end}") for end in (".csv", ".star")]
-        options.update({self.INPUT_NAME: [link], "output": folder})
-        try:
-            self.runEngine(self.COMMAND, options, made, name)
-        except DualError as error:
-            raise DualError(str(error).replace(link, source)) from error
-        # The main file last: it is the sign that all is there.
-        for path, result in reversed(list(zip(made, self.resultFiles(tomogram)))):
-            os.replace(path, result)
-        self.cleanFolder(folder)
-
+    # --------------------------- outputs ---------------------------
     def registerTomogram(self, tomogram: Any) -> None:
         picks = convert.read_picks(self.resultFiles(tomogram)[0])
         raw = self._matching("raw", self.inputExtract.get(), tomogram, "tomogram to extract from")
         if raw is not None:
-            picks = scaled(picks, scale_between(tomogram, raw))
+            picks = transferred(picks, tomogram, raw)
         if not picks:
             return  # a set without items would be made anew each time
         pointers = [self.inputTomograms]
@@ -143,13 +131,13 @@ class ProtDualPickDog(ProtDualTomograms):
         voxels = BOX_PER_DIAMETER * self.diameter.get() / self._owner().get().getSamplingRate()
         return int(self.boxSize.get() or 2 * math.ceil(voxels / 2))
 
-    def closeOutputsStep(self) -> None:
+    def closeOutputsStep(self, begun: str) -> None:
         if not self.doneCount() and not self.failedItems:
             raise DualError(
                 "No particle was found in any tomogram. Lower the score threshold, or check "
                 "diameter, contrast, border and masks"
             )
-        super().closeOutputsStep()
+        super().closeOutputsStep(begun)
 
     # --------------------------- information ---------------------------
     def _validate(self) -> List[str]:

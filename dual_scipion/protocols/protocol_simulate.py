@@ -32,8 +32,8 @@ from dual_scipion.protocols.parts.labelled_sets import (
     labelled_path,
     read_particles,
 )
+from dual_scipion.protocols.parts.noise_source import NoiseSource
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
-from dual_scipion.protocols.protocol_translate import noise_paths
 
 TABLE = "training_set.csv"  # the engine's, of what belongs together
 # Column of the table, and the end of the name of the file that is kept.
@@ -52,7 +52,7 @@ class SimulateOutputs(Enum):
     Coordinates = SetOfCoordinates3D
 
 
-class ProtDualSimulate(LabelledSets, ProtDualTomograms):
+class ProtDualSimulate(LabelledSets, NoiseSource, ProtDualTomograms):
     """Simulate tomograms like yours from grand models, with masks and positions.
 
     The model has learned from your tomograms what noise, missing wedge and contrast look like, and
@@ -77,10 +77,6 @@ class ProtDualSimulate(LabelledSets, ProtDualTomograms):
 
     _label = "simulate tomograms"
     _possibleOutputs = SimulateOutputs
-
-    COMMAND = "simulate"
-    SUFFIX = "_simulated_{:02d}"
-    INPUT_NAME = "grand_models"
 
     def _defineParams(self, form: Any) -> None:
         self._addInputSection(form)
@@ -128,11 +124,24 @@ class ProtDualSimulate(LabelledSets, ProtDualTomograms):
         return str(self._getExtraPath(name))
 
     # --------------------------- steps ---------------------------
+    def _insertAllSteps(self) -> None:
+        self.insertTomogramSteps(self.simulateStep, self.closeOutputsStep)
+
+    def batchSize(self, count: int) -> int:
+        """One: each grand model takes the noise of other tomograms."""
+        return 1
+
+    def simulateStep(self, ts_ids: List[str], begun: str) -> None:
+        """Simulate from these grand models and register what comes out with its labels."""
+        for grand in self.waiting(ts_ids):
+            with self.oneMayFail(grand):
+                self.simulate(grand)
+                self._register(grand)
+
     def engineOptions(self, tomogram: Any) -> Dict[str, Any]:
+        """The options of ``dual simulate`` for a grand model."""
         copies = self.copies.get()
-        with self._lock:
-            first = (tomogram.getObjId() - 1) * copies
-            noise = noise_paths(self.inputNoise.get(), first, copies)
+        noise = self.noisePaths((tomogram.getObjId() - 1) * copies, copies)
         return {
             "model": self.inputModel.get().getFileName(),
             "copies": copies,
@@ -146,18 +155,19 @@ class ProtDualSimulate(LabelledSets, ProtDualTomograms):
             **self.machineOptions(),
         }
 
-    def processTomogram(self, tomogram: Any) -> None:
+    def simulate(self, tomogram: Any) -> None:
+        """Run the engine on one grand model; keep its tomograms and labels."""
         name = convert.safe_name(convert.ts_id(tomogram))
         folder = self.workFolder(name)
         # No link as elsewhere: the engine looks for the labels beside the file.
         source = labelled_path(convert.volume_path(tomogram))
         stem = os.path.splitext(os.path.basename(source))[0]
         made = [
-            os.path.join(folder, f"{stem}{self.SUFFIX.format(copy)}.mrc")
+            os.path.join(folder, f"{stem}_simulated_{copy:02d}.mrc")
             for copy in range(1, self.copies.get() + 1)
         ]
-        options = {**self.engineOptions(tomogram), self.INPUT_NAME: [source], "output": folder}
-        self.runEngine(self.COMMAND, options, made, name)
+        options = {**self.engineOptions(tomogram), "grand_models": [source], "output": folder}
+        self.runEngine("simulate", options, made, name)
         for column, label in _labels(os.path.join(folder, TABLE)).items():
             if label.endswith(".mrc"):
                 convert.set_header_voxel_size(label, tomogram.getSamplingRate())

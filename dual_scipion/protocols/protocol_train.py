@@ -196,9 +196,7 @@ class ProtDualTrain(ProtDualBase):
         """In degrees: as given, or that which all chosen tomograms share, or unknown."""
         if self.tiltMin.get() or self.tiltMax.get():
             return float(self.tiltMin.get()), float(self.tiltMax.get())
-        found = {convert.tilt_range(item) for item in self.selectedTomograms()}
-        common = found.pop() if len(found) == 1 else None
-        return common if common is not None and common[0] < common[1] else None
+        return convert.common_tilt_range(self.selectedTomograms())
 
     # --------------------------- information ---------------------------
     def _validate(self) -> List[str]:

@@ -9,9 +9,9 @@ import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from tomo.objects import SetOfTomograms
 
-from dual_scipion import convert
 from dual_scipion.protocols.forms.parts import add_noise_contrast
-from dual_scipion.protocols.parts.engine_record import keep_record, range_text, read_results
+from dual_scipion.protocols.parts.engine_record import range_text, read_results
+from dual_scipion.protocols.parts.noise_source import NoiseSource
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
 DIRECTIONS = ("to-clean", "to-noisy")
@@ -27,7 +27,7 @@ class TranslateOutputs(Enum):
     Tomograms = SetOfTomograms
 
 
-class ProtDualTranslate(ProtDualTomograms):
+class ProtDualTranslate(NoiseSource, ProtDualTomograms):
     """Translate tomograms between two experimental domains, for example two microscopes.
 
     The model must come from *train model* with the task *translate between two domains*: there
@@ -49,9 +49,6 @@ class ProtDualTranslate(ProtDualTomograms):
 
     _label = "translate between domains"
     _possibleOutputs = TranslateOutputs
-
-    COMMAND = "translate"
-    SUFFIX = "_translated"
 
     def _defineParams(self, form: Any) -> None:
         self._addInputSection(form)
@@ -88,6 +85,7 @@ class ProtDualTranslate(ProtDualTomograms):
         self._addMachine(form)
         self._addGpu(form)
         self._addStreaming(form)
+        self._addBatch(form)
         self._addParallel(form)
 
     def _defineNoise(self, group: Any) -> None:
@@ -113,12 +111,21 @@ class ProtDualTranslate(ProtDualTomograms):
             help="The same seed gives the same noise; choose another one for other noise.",
         )
 
-    # --------------------------- the engine's options ---------------------------
+    # --------------------------- steps ---------------------------
+    def _insertAllSteps(self) -> None:
+        self.insertTomogramSteps(self.translateStep, self.closeOutputsStep)
+
+    def translateStep(self, ts_ids: List[str], begun: str) -> None:
+        """Translate these tomograms, in one run of the engine unless each takes other noise."""
+        self.runTomograms("translate", ts_ids, self.engineOptions)
+
+    # --------------------------- the engine's options and files ---------------------------
     def toNoisy(self) -> bool:
         """Whether noise is added, not removed."""
         return bool(self.direction.get() == TO_NOISY)
 
     def engineOptions(self, tomogram: Any) -> Dict[str, Any]:
+        """The options of ``dual translate`` for a tomogram."""
         options = {
             "model": self.inputModel.get().getFileName(),
             "direction": DIRECTIONS[self.direction.get()],
@@ -129,8 +136,7 @@ class ProtDualTranslate(ProtDualTomograms):
         }
         if self.toNoisy():
             options["seed"] = self.seed.get()
-            with self._lock:
-                noise = noise_paths(self.inputNoise.get(), tomogram.getObjId() - 1, number=1)
+            noise = self.noisePaths(tomogram.getObjId() - 1, number=1)
             if noise:
                 options["noise_from"] = noise[0]
                 options["noise_contrast"] = self.getEnumText("noiseContrast")
@@ -141,12 +147,9 @@ class ProtDualTranslate(ProtDualTomograms):
         if self.toNoisy() and self.inputNoise.get() is not None and self.doneCount() == 1:
             self._defineSourceRelation(self.inputNoise, getattr(self, self._outputName()))
 
-    def keepResults(self, tomogram: Any, folder: str) -> None:
-        """Keep the engine's figures of the tomogram for the summary."""
-        keep_record(folder, self.COMMAND, self._figuresPath(convert.ts_id(tomogram)))
-
-    def _figuresPath(self, ts_id: str) -> str:
-        return str(self._getExtraPath(f"{convert.safe_name(ts_id)}.jsonl"))
+    def engineFiles(self, tomogram: Any) -> Dict[str, str]:
+        names = self.inputFiles(tomogram)
+        return {f"{name}_translated.mrc": self._getExtraPath(f"{name}.mrc") for name in names}
 
     # --------------------------- information ---------------------------
     def _warnings(self) -> List[str]:
@@ -165,7 +168,7 @@ class ProtDualTranslate(ProtDualTomograms):
     def _summary(self) -> List[str]:
         summary = super()._summary()
         summary.append(f"{self.getEnumText('direction').capitalize()}, {self.inputModel.get()}.")
-        results = read_results(self._figuresPath(i) for i in sorted(self.registeredTsIds()))
+        results = read_results(self.figuresPath(i) for i in sorted(self.registeredTsIds()))
         found = [one["correlation"] for one in results if one.get("correlation") is not None]
         if found:
             summary.append(f"Correlation of tomogram and network output: {range_text(found)}.")
@@ -181,21 +184,3 @@ class ProtDualTranslate(ProtDualTomograms):
             f"[Zeng2024DUAL], trained without pairs for {model.getIterations()} iterations at "
             f"{model.getVoxelSize():.2f} A per voxel."
         ]
-
-
-def noise_paths(tomograms: Any, first: int, number: int) -> List[str]:
-    """Files of tomograms to take the noise from, in turn, beginning with one of them.
-
-    Call it with the lock of the protocol held: the set is read.
-
-    Parameters
-    ----------
-    tomograms : the set, or ``None``.
-    first : which comes first, counted from 0 and going round.
-    number : how many at most.
-    """
-    if tomograms is None:
-        return []
-    paths = [convert.volume_path(item) for item in tomograms.iterItems()]
-    tomograms.close()
-    return [paths[(first + at) % len(paths)] for at in range(min(number, len(paths)))]

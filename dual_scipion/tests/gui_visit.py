@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tkinter.font
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -23,6 +24,8 @@ def main(project: str, model: str, pictures: str, result: str) -> None:
     desk = Desk(project, Path(pictures))
     desk.choose_view(MENU)
     seen: Dict[str, Any] = {"tree": desk.tree(), "forms": visit_forms(desk)}
+    font = tkinter.font.nametofont("TkDefaultFont")
+    seen["widths"] = {name: font.measure(text) for name, text in seen["tree"].items()}
     seen["executed"] = execute(desk, model)
     seen["viewers"] = visit_viewers(desk)
     seen["wizards"] = visit_wizards(desk)

@@ -13,12 +13,12 @@ import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import mrcfile
 import numpy as np
 from pwem.objects import Transform
-from pyworkflow.object import Set
+from pyworkflow.object import Float, Set
 from pyworkflow.protocol.constants import STATUS_FINISHED
 from tomo.objects import SetOfTomograms, TomoAcquisition, Tomogram
 from tomo.protocols import ProtImportTomograms
@@ -82,6 +82,37 @@ def tomogram(
         item.setOrigin(transform)
     item.setHalfMaps(list(halves))
     return item
+
+
+def rich_tomogram(path: str, ts_id: str, halves: Sequence[str] = ()) -> Tomogram:
+    """A tomogram of which everything is set that Scipion knows, and something that it does not."""
+    item = tomogram(path, ts_id, origin=(-97.5, 31.25, 12.0), halves=halves)
+    for number, (name, value) in enumerate(item.getAcquisition().getAttributes(), start=1):
+        if value.get() is None or name not in ("_angleMin", "_angleMax", "_step"):
+            value.set(value._convertValue(str(number)))
+    item.setCtfCorrected(True)
+    item._extraOfAnotherPlugin = Float(0.125)
+    item.setObjComment("kept from the session of May")
+    with mrcfile.open(path, mode="r+") as file:
+        file.header.nxstart, file.header.nystart, file.header.nzstart = -7, 3, 11
+    return item
+
+
+def inherited(item: Any) -> Dict[str, Any]:
+    """All that a tomogram, or a set of them, hands on to what is made from it.
+
+    That is everything but the files, and what a set knows of its own items.
+    """
+    own = {"_filename", "_index", "_halfMapFilenames", "_mapperPath", "_size", "_streamState"}
+    own |= {"_hasOddEven", "_isHeterogeneous", "_firstDim", "object.id"}
+    found = item.getObjDict(includeBasic=True)
+    return {name: value for name, value in found.items() if name.partition("[")[0] not in own}
+
+
+def start_voxels(path: str) -> Tuple[int, int, int]:
+    """``nxstart``, ``nystart`` and ``nzstart`` of an MRC file."""
+    with mrcfile.open(path, header_only=True, permissive=True) as file:
+        return tuple(int(file.header[f"n{axis}start"]) for axis in "xyz")  # type: ignore
 
 
 class Inputs:

@@ -30,7 +30,7 @@ from tomo.tests.test_base_centralized_layer import TestBaseCentralizedLayer
 from dual_core.errors import DualError
 from dual_scipion import Plugin, convert
 from dual_scipion.convert import Pick
-from dual_scipion.coordinates import picks_of, scale_between, scaled, write_picks
+from dual_scipion.coordinates import picks_of, scale_between, transferred, write_picks
 from dual_scipion.protocols import ProtDualPickDog
 from dual_scipion.protocols.forms.pick import BY_NUMBER
 from dual_scipion.tests import support
@@ -268,15 +268,17 @@ class TestPickDog(PickingTest):
         self.saveProtocol(protocol)
         protocol.makePathsAndClean()
         with self.assertRaisesRegex(DualError, "Lower the score threshold"):
-            protocol.closeOutputsStep()
+            protocol.closeOutputsStep("now")
 
     def test_raw_tomograms_may_be_binned_less_but_not_be_others(self) -> None:
         picked = self.item("binned", 1)
         path = support.write_volume(self.folder / "fine.mrc", np.zeros((73, 97, 88), np.float32))
         fine = support.tomogram(path, "TS_1")
         fine.setSamplingRate(support.VOXEL_SIZE_A / 2)
-        scale = scale_between(picked, fine)
-        self.assertEqual(scaled([Pick(1, 2, 3, 0.5, 1)], scale), [Pick(2, 4, 6, 0.5, 1)])
+        self.assertEqual(scale_between(picked, fine), 2)
+        # (1 + 0.5) * 2 - 0.5, and half a voxel where one more was cut off by binning.
+        found = transferred([Pick(1, 2, 3, 0.5, 1)], picked, fine)
+        self.assertEqual(found, [Pick(2.5, 5.0, 7.0, 0.5, 1)])
         fine.setSamplingRate(support.VOXEL_SIZE_A)
         with self.assertRaisesRegex(DualError, "do not show the same region"):
             scale_between(picked, fine)

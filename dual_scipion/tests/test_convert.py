@@ -10,7 +10,7 @@ from typing import Any
 from pwem.objects import Volume
 from pyworkflow.tests import BaseTest, setupTestProject
 from tomo.constants import BOTTOM_LEFT_CORNER
-from tomo.objects import SetOfCoordinates3D, SetOfTomoMasks, Tomogram
+from tomo.objects import SetOfCoordinates3D, SetOfTomoMasks, Tomogram, TomoMask
 
 from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard
@@ -43,6 +43,17 @@ class TestConvert(BaseTest):
         self.assertEqual(convert.tilt_range(derived), support.TILTS_DEG)
         self.assertFalse(derived.hasHalfMaps())
         self.assertTrue(source.hasHalfMaps(), "the source stays as it was")
+
+    def test_every_attribute_is_inherited_but_files_and_halves(self) -> None:
+        file = support.write_tomogram(self.folder / "rich.mrc")
+        source = support.rich_tomogram(file, "TS_rich", halves=["h1.mrc", "h2.mrc"])
+        wanted = support.inherited(source)
+        self.assertGreater(sum(value is not None for value in wanted.values()), 15)
+        for kind in (Tomogram, TomoMask):
+            derived = convert.derived_tomogram(source, self.result, kind=kind)
+            found = support.inherited(derived)
+            self.assertEqual({name: found.get(name) for name in wanted}, wanted, kind)
+            self.assertFalse(derived.hasHalfMaps())
 
     def test_tomogram_without_acquisition_or_origin(self) -> None:
         source = support.tomogram(self.file, "TS_1", acquisition=False)

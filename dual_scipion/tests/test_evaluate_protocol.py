@@ -8,11 +8,14 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, List, Sequence
+from unittest import mock
 
 import numpy as np
+from pyworkflow.protocol.executor import StepExecutor
 from pyworkflow.tests import BaseTest, setupTestProject
 from tomo.objects import SetOfCoordinates3D
 
+from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.convert import Pick
 from dual_scipion.protocols import ProtDualEvaluate, ProtDualPickDog
@@ -136,6 +139,52 @@ class TestEvaluate(BaseTest):
         self.assertNotIn(str(self.folder), text, "a page that is sent on tells no folders")
         self.assertIn("training", text.lower())
         self.assertEqual(len(self.proj.getSourceParents(protocol.Report)), 3)
+
+    def with_halves(self, seed: int) -> Any:
+        """A tomogram and its halves, which have the noise each for itself."""
+        generator = np.random.default_rng(seed)
+        shape = (24, 32, 32)
+        density = -support.density(shape, seed)
+        halves = [density + generator.normal(0, 0.3, shape) for _ in range(2)]
+        volumes = [sum(halves) / 2, *halves]
+        paths = [
+            support.write_volume(self.folder / f"half_{seed}_{at}.mrc", one.astype(np.float32))
+            for at, one in enumerate(volumes)
+        ]
+        return support.tomogram(paths[0], f"TS_{seed}", halves=paths[1:])
+
+    def test_half_maps_tell_whether_the_result_knows_more_than_a_filter(self) -> None:
+        items = [self.with_halves(4), self.with_halves(5)]
+        items.append(self.items("alone", 1.0, names=("TS_6",))[0])
+        raw = self.inputs.tomograms(items)
+        model = self.inputs.model(support.tiny_model())
+        protocol = self.evaluation(inputTomograms=raw, inputDenoised=raw, inputModel=model)
+        pairs = [[items[at].getHalfMaps(asList=True)[n] for n in (0, 1)] for at in (0, 1)]
+        self.assertEqual(protocol.halved(), pairs)
+        protocol.setObjId(None)
+        self.saveProtocol(protocol)
+        protocol.makePathsAndClean()
+        protocol.setStepsExecutor(StepExecutor(None, gpuList=[]))
+        protocol._stepsExecutor.setProtocol(protocol)
+        protocol.halvesStep()
+        protocol.createOutputStep()
+        numbers = json.loads(Path(protocol._getExtraPath("numbers.json")).read_text())["halves"]
+        self.assertEqual(numbers["tomograms"], 2)
+        self.assertIn(numbers["finding"]["verdict"], ("green", "amber", "red"))
+        told = " ".join(protocol.summary())
+        self.assertIn("*Half maps* (tomograms: 2): ", told)
+        self.assertIn(numbers["finding"]["sentence"], told)
+        self.assertIn("(limit ", told)
+        options = json.loads(Path(protocol._getExtraPath("parameters/halves.json")).read_text())
+        self.assertEqual(len(options["pair"]), 1)
+        self.assertEqual(tuple(options["tilt_range"]), support.TILTS_DEG)
+
+        os.unlink(pairs[0][0])
+        self.assertEqual(protocol.halved(), pairs[1:])
+        with mock.patch.object(protocol, "runEngine", side_effect=DualError("it is constant")):
+            protocol.halvesStep()
+        protocol.createOutputStep()
+        self.assertIn("could not be compared: it is constant", " ".join(protocol.summary()))
 
     def test_what_the_form_checks(self) -> None:
         nothing = self.evaluation()

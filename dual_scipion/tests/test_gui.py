@@ -18,12 +18,18 @@ from typing import Any, Dict
 
 from pyworkflow.tests import BaseTest, setupTestProject
 
-from dual_scipion.protocols import ProtDualDenoise, ProtDualPickDog, ProtDualTrain
+from dual_scipion.protocols import (
+    ProtDualAverage,
+    ProtDualDenoise,
+    ProtDualPickDog,
+    ProtDualTrain,
+)
 from dual_scipion.tests import support
 from dual_scipion.tests.screen import virtual_screen
 from dual_scipion.tests.test_forms import own_params, own_protocols
 
 PATIENCE_S = 300
+ROOM_IN_TREE = 222  # pixels for a text in a group, at the tree's default width
 
 
 class TestGui(BaseTest):
@@ -64,6 +70,10 @@ class TestGui(BaseTest):
             ProtDualPickDog, numberOfThreads=1, binThreads=1, diameter=60.0, pickBy=1, number=5
         )
         cls.run_on(pick, inputTomograms=(denoise, "Tomograms"))
+        average = cls.newProtocol(ProtDualAverage, boxSize=9)
+        cls.run_on(
+            average, inputCoordinates=(pick, "Coordinates"), inputTomograms=(noisy, "Tomograms")
+        )
         return os.path.abspath(train.Model.getFileName())
 
     @classmethod
@@ -101,7 +111,11 @@ class TestGui(BaseTest):
     def test_the_tree_shows_every_protocol_by_its_label(self) -> None:
         for name, kind in own_protocols().items():
             self.assertIn(name, self.seen["tree"])
-            self.assertTrue(self.seen["tree"][name].endswith(f" - {kind._label}"), name)
+            shown = self.seen["tree"][name]
+            self.assertTrue(shown.startswith("DUAL - "), shown)
+            words = shown.split(" - ")[1].split()
+            self.assertLessEqual(set(words), set(kind._label.split()), "no other words")
+            self.assertLessEqual(self.seen["widths"][name], ROOM_IN_TREE, "it would be cut")
 
     def test_every_form_opens_with_its_title(self) -> None:
         self.assertEqual(set(self.seen["forms"]), set(own_protocols()))

@@ -88,7 +88,7 @@ class TestQueue(test_protocols.DualTest):
         self.assertTrue(protocol.isFinished(), protocol.getErrorMessage())
         self.assertEqual(protocol.Tomograms.getTSIds(), ["TS_c"])
         self.assertEqual(protocol.FailedTomograms.getTSIds(), ["TS_bad"])
-        self.assertRegex(self.log(protocol), f"TS_bad: the job of this step failed: .*{bad}")
+        self.assertRegex(self.log(protocol), f"TS_bad: .*{bad}")
         # Two jobs, and each sees as its own what the scheduler gave to it.
         given = [(note["CUDA_VISIBLE_DEVICES"], note["device"]) for note in notes]
         self.assertEqual(given, [(GPUS_OF_THE_SCHEDULER, "cuda")] * 2)

@@ -30,6 +30,7 @@ CHAIN = [
     "ProtDualTrain",
     "ProtDualDenoise",
     "ProtDualPickDog",
+    "ProtDualAverage",
 ]
 FILLED = {
     "filesPattern": "cell_*.mrc",
@@ -117,7 +118,7 @@ class TestTemplates(BaseTest):
     def test_makes_the_chain_with_its_pointers(self) -> None:
         made = self.load({"filesPath": str(self.folder), **FILLED})
         self.assertEqual(list(made), CHAIN)
-        load, cells, train, denoise, pick = (made[name] for name in CHAIN)
+        load, cells, train, denoise, pick, average = (made[name] for name in CHAIN)
         expected = [
             (train.inputTomograms, load, "Tomograms"),
             (train.inputClean, cells, "Tomograms"),
@@ -125,6 +126,8 @@ class TestTemplates(BaseTest):
             (denoise.inputModel, train, "Model"),
             (pick.inputTomograms, denoise, "Tomograms"),
             (pick.inputExtract, load, "Tomograms"),
+            (average.inputCoordinates, pick, "Coordinates"),
+            (average.inputTomograms, load, "Tomograms"),
         ]
         for pointer, source, output in expected:
             self.assertEqual(pointer.getObjValue().getObjId(), source.getObjId())
@@ -142,7 +145,7 @@ class TestTemplates(BaseTest):
 
     def test_what_is_filled_in_arrives(self) -> None:
         made = self.load({"filesPath": str(self.folder), **FILLED})
-        load, cells, train, denoise, pick = (made[name] for name in CHAIN)
+        load, cells, train, denoise, pick, _ = (made[name] for name in CHAIN)
         self.assertEqual(load._validate(), [])
         self.assertEqual((load.samplingRate.get(), cells.voxelSize.get()), (12.5, 13.0))
         self.assertEqual(train.getEnumText("preset").split()[0], "quick")

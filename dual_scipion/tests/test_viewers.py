@@ -21,6 +21,7 @@ from dual_core.errors import DualError
 from dual_scipion import viewers
 from dual_scipion.objects import DualModel
 from dual_scipion.protocols import (
+    ProtDualAverage,
     ProtDualCompensateWedge,
     ProtDualDenoise,
     ProtDualEvaluate,
@@ -40,6 +41,7 @@ from dual_scipion.viewers.scipion_viewers import PageView, WindowView
 from dual_scipion.viewers.shown import shown_by
 
 VIEWER_OF = {
+    ProtDualAverage: viewers.DualAverageViewer,
     ProtDualTrain: viewers.DualTrainingViewer,
     ProtDualDenoise: viewers.DualResultViewer,
     ProtDualCompensateWedge: viewers.DualResultViewer,
@@ -136,6 +138,19 @@ class TestProtocols(BaseTest):
             self.assertFalse(any(picture.problem for picture in Scene(shown).pictures("xz", 4)))
             self.assertIsInstance(self.view(protocol), WindowView)
 
+    def test_removed_is_what_is_not_explained_where_that_is_known(self) -> None:
+        protocol = self.prepared(ProtDualDenoise)
+        item = self.items()[1]
+        shutil.copy(self.paths[0], protocol.resultFiles(item)[0])
+        for title, explained in (("raw − denoised", None), ("removed (raw − explained)", "x")):
+            if explained:
+                shutil.copy(self.paths[0], protocol.explainedPath(item))
+            (shown,) = shown_by(protocol).items
+            assert shown.difference is not None
+            self.assertIn(title, shown.difference.title)
+            self.assertEqual(len(shown.volumes), 2)
+            self.assertFalse(any(picture.problem for picture in Scene(shown).pictures("xy", 4)))
+
     def test_a_registered_result_whose_file_is_gone_is_shown_as_such(self) -> None:
         protocol = self.prepared(ProtDualDenoise)
         path = protocol._getExtraPath("TS_0.mrc")
@@ -150,7 +165,7 @@ class TestProtocols(BaseTest):
         shutil.copy(self.paths[0], protocol._getExtraPath("TS_0.mrc"))
         (shown,) = shown_by(protocol).items
         assert shown.difference is not None
-        self.assertEqual(shown.difference[1:], (1, 0, True))
+        self.assertEqual(shown.difference[1:4], (1, 0, True))
 
     def test_simulated_tomograms_with_grand_model_and_classes(self) -> None:
         protocol = self.prepared(ProtDualSimulate, copies=2)

@@ -6,11 +6,12 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from unittest import TestCase
+from unittest import TestCase, mock
 
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_scipion.slices import read_columns
 from dual_scipion.tests import support
 from dual_scipion.viewers import planes, spectra
 from dual_scipion.viewers.scene import Scene
@@ -81,6 +82,24 @@ class TestPlanes(FolderTest):
         self.assertLess(sample.size, depths.size / 8)
         self.assertLess(sample.min(), 8)
         self.assertGreater(sample.max(), 55)
+
+    def test_slices_along_columns_are_those_of_the_file_also_after_it_has_changed(self) -> None:
+        volume = np.random.default_rng(3).normal(size=(5, 6, 70)).astype(np.float32)
+        path = self.write("columns.mrc", volume)
+        with mock.patch.object(planes, "read_columns", wraps=read_columns) as read:
+            for x in range(70):
+                np.testing.assert_array_equal(planes.cut(path, "yz", x), volume[:, :, x])
+            self.assertEqual(read.call_count, 3, "neighbours are read together")
+        np.testing.assert_array_equal(planes.cut(path, "yz", 99), volume[:, :, -1])
+        found = planes.cut(path, "yz", 4)
+        found += 1  # what is given out is the caller's own
+        np.testing.assert_array_equal(planes.cut(path, "yz", 4), volume[:, :, 4])
+        other = self.write("columns.mrc", volume[:, :, :9] + 2)
+        os.utime(other, ns=(1, 1))
+        np.testing.assert_array_equal(planes.cut(path, "yz", 4), volume[:, :, 4] + 2)
+        os.unlink(path)
+        with self.assertRaisesRegex(DualError, "does not exist"):
+            planes.cut(path, "yz", 4)
 
     def test_circles_are_where_the_slice_cuts_the_balls(self) -> None:
         positions = np.array([(10.0, 20.0, 5.0), (11.0, 21.0, 8.0), (12.0, 22.0, 9.0)])
@@ -177,6 +196,21 @@ class TestScene(FolderTest):
         self.assertEqual(limits[0], raw.limits, "the brightness does not change with the slice")
         titles = [title for title, _ in scene.spectra()]
         self.assertEqual(titles, ["raw", "denoised"])
+
+    def test_what_is_explained_is_subtracted_as_it_is(self) -> None:
+        shown = self.volumes()
+        # Nearly nothing is explained, and that little has the other sign: no fit, no turning.
+        explained = (-0.1 * support.density(SHAPE) + 3).astype(np.float32)
+        path = self.write("explained.mrc", explained)
+        shown = shown._replace(difference=Difference("removed", 0, 1, path=path))
+        for plane, cut in (("xy", explained[7]), ("xz", explained[:, 7])):
+            raw, _, removed = Scene(shown).pictures(plane, 7)
+            assert raw.image is not None and removed.image is not None
+            np.testing.assert_allclose(removed.image, raw.image - cut, atol=1e-5)
+        os.unlink(shown.volumes[1][1])
+        self.assertIsNotNone(Scene(shown).pictures("xy", 7)[2].image, "it needs no denoised one")
+        os.unlink(path)
+        self.assertIn("explained.mrc", Scene(shown).pictures("xy", 7)[2].problem)
 
     def test_a_missing_file_is_told_in_its_panel(self) -> None:
         shown = self.volumes()

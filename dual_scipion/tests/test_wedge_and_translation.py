@@ -34,6 +34,7 @@ class TestOnTomograms(test_simulation_protocols.SimulationTest):
             checkHeaderApix=True,
         )
         self.assertEqual(sorted(protocol.Tomograms.getTSIds()), sorted(i.getTsId() for i in items))
+        self.check_inherited(protocol)
         return protocol
 
     def halved(self, name: str) -> Any:

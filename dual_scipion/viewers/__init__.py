@@ -5,6 +5,7 @@ take a Tk widget as master.
 """
 
 from dual_scipion.viewers.scipion_viewers import (
+    DualAverageViewer,
     DualModelViewer,
     DualPicksViewer,
     DualReportViewer,
@@ -13,6 +14,7 @@ from dual_scipion.viewers.scipion_viewers import (
 )
 
 __all__ = [
+    "DualAverageViewer",
     "DualModelViewer",
     "DualPicksViewer",
     "DualReportViewer",

@@ -5,13 +5,18 @@ Arrays and files only, no window. Volumes are ``(z, y, x)``.
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_scipion.slices import read_shape, read_slice
+from dual_scipion.slices import read_columns, read_shape, read_slice
 
+COLUMNS = 2  # the axis along which voxels lie side by side in the file
+_SLAB = 32  # slices that are read together along it
+_SLABS = 3  # in the memory: 360 MiB for three volumes of 1000 x 1000 voxels (z, y)
 _SAMPLE_SLICES = 8
 _SAMPLE_SIDE = 256  # values of a sampled slice along each axis
 
@@ -38,12 +43,31 @@ class Relation(NamedTuple):
 def cut(path: str, plane: str, index: int) -> np.ndarray:
     """One slice of a file, float32 ``(vertical, horizontal)``; the lowest coordinate is in row 0.
 
+    A slice along the columns touches all pages of a file. So its neighbours are read along with
+    it, which costs no more, and the last of these slabs stay in the memory.
+
     Raises
     ------
     DualError
         If the file cannot be read.
     """
-    return read_slice(path, PLANES[plane].axis, index)
+    axis = PLANES[plane].axis
+    if axis != COLUMNS:
+        return read_slice(path, axis, index)
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return read_slice(path, axis, index)  # which tells what is wrong
+    index = min(max(int(index), 0), read_shape(path)[axis] - 1)
+    slab = _slab(path, facts.st_mtime_ns, facts.st_size, index // _SLAB)
+    found: np.ndarray = slab[:, :, index % _SLAB].copy()
+    return found
+
+
+@lru_cache(maxsize=_SLABS)
+def _slab(path: str, changed: int, size: int, number: int) -> np.ndarray:
+    """Some neighbouring slices along the columns; a file that has changed is read anew."""
+    return read_columns(path, number * _SLAB, _SLAB)
 
 
 def sample(path: str) -> np.ndarray:

@@ -76,12 +76,15 @@ class Scene:
         wanted = self.shown.difference
         if wanted is None:
             return
-        if wanted.whole not in samples or wanted.part not in samples:
+        if wanted.whole not in samples or (wanted.path is None and wanted.part not in samples):
             self._problems[wanted.title] = "this needs both volumes"
             return
-        whole, part = samples[wanted.whole], samples[wanted.part]
+        whole = samples[wanted.whole]
         try:
+            part = samples[wanted.part] if wanted.path is None else planes.sample(wanted.path)
             self._relation = planes.relate(whole, part, wanted.fitted)
+            if wanted.path is not None:  # the engine made it to be subtracted as it is
+                self._relation = planes.Relation(1.0, 0.0)
             values = planes.rest(whole, part, self._relation)
         except DualError as error:
             self._problems[wanted.title] = str(error)
@@ -113,7 +116,7 @@ class Scene:
         """
         pictures = [self._volume(title, path, plane, index) for title, path in self.shown.volumes]
         if self.shown.difference is not None:
-            pictures.append(self._difference(pictures))
+            pictures.append(self._difference(pictures, plane, index))
         if self.shown.classes is not None:
             pictures.append(self._classes(pictures[len(self.shown.volumes) - 1], plane, index))
         return pictures
@@ -126,15 +129,19 @@ class Scene:
         except DualError as error:
             return Picture(title, None, problem=str(error))
 
-    def _difference(self, pictures: List[Picture]) -> Picture:
+    def _difference(self, pictures: List[Picture], plane: str, index: int) -> Picture:
         wanted = self.shown.difference
         assert wanted is not None
         if self._relation is None:
             return Picture(wanted.title, None, problem=self._problems[wanted.title])
-        whole, part = pictures[wanted.whole].image, pictures[wanted.part].image
-        if whole is None or part is None:
-            return Picture(wanted.title, None, problem="this needs both volumes")
+        whole = pictures[wanted.whole].image
         try:
+            if wanted.path is None:
+                part = pictures[wanted.part].image
+            else:
+                part = planes.cut(wanted.path, plane, index)
+            if whole is None or part is None:
+                return Picture(wanted.title, None, problem="this needs both volumes")
             image = planes.rest(whole, part, self._relation)
         except DualError as error:
             return Picture(wanted.title, None, problem=str(error))

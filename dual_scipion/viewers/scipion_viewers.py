@@ -15,6 +15,7 @@ from pyworkflow.viewer import DESKTOP_TKINTER, View, Viewer
 
 from dual_scipion.objects import DualModel
 from dual_scipion.protocols import (
+    ProtDualAverage,
     ProtDualCompensateWedge,
     ProtDualDenoise,
     ProtDualEvaluate,
@@ -143,6 +144,26 @@ class DualPicksViewer(DualViewer):
         return self._window(
             lambda master: PicksWindow(
                 master, title, lambda: picked_names(obj), lambda name: read_picks_of(obj, name)
+            )
+        )
+
+
+class DualAverageViewer(DualViewer):
+    """The average at picks: central slices, radial profile, verdict."""
+
+    _name = "DUAL average"
+    _targets = [ProtDualAverage]
+
+    def _visualize(self, obj: Any, **kwargs: Any) -> List[View]:
+        from dual_scipion.viewers.windows.average import AverageWindow
+
+        if not os.path.exists(obj.averagePath()):
+            return self._message("Average", f"No average yet: the protocol is {obj.getStatus()}.")
+        title = f"Average: {obj.getRunName()}"
+        paths = os.path.abspath(obj.averagePath()), os.path.abspath(obj.profilePath())
+        return self._window(
+            lambda master: AverageWindow(
+                master, title, *paths, obj.voxelSize(), obj.particleDiameter(), obj.verdictLines()
             )
         )
 

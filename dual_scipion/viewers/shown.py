@@ -34,12 +34,14 @@ class Difference(NamedTuple):
     title : str
     whole, part : numbers of the volumes.
     fitted : whether their units differ, so that the part is scaled by least squares.
+    path : of a volume that is not shown itself and is subtracted in the place of the part.
     """
 
     title: str
     whole: int
     part: int
     fitted: bool = False
+    path: Optional[str] = None
 
 
 class Shown(NamedTuple):
@@ -101,7 +103,10 @@ def input_tomograms(protocol: Any) -> Dict[str, Any]:
 
 
 def _processed(
-    protocol: Any, title: str, difference: Difference, same_units: bool
+    protocol: Any,
+    title: str,
+    difference: Callable[[Any], Difference],
+    same_units: bool,
 ) -> Progress:
     """Of a protocol that makes a tomogram from each tomogram."""
     tomograms = input_tomograms(protocol)
@@ -115,18 +120,24 @@ def _processed(
         raw = convert.volume_path(tomogram, must_exist=False)
         volumes = (("raw", raw), (title, result))
         size = float(tomogram.getSamplingRate())
-        items.append(Shown(name, size, volumes, difference, same_units=same_units))
+        items.append(Shown(name, size, volumes, difference(tomogram), same_units=same_units))
     return Progress(items, len(tomograms))
 
 
 def _denoised(protocol: Any) -> Progress:
-    difference = Difference("raw − denoised (with wedge and CTF)", 0, 1)
+    def difference(tomogram: Any) -> Difference:
+        explained = protocol.explainedPath(tomogram)
+        if os.path.exists(explained):
+            return Difference("removed (raw − explained)", 0, 1, path=explained)
+        # Contrast transfer and wedge stand between the two: structure is always seen here.
+        return Difference("raw − denoised (with wedge and CTF)", 0, 1)
+
     return _processed(protocol, "denoised", difference, same_units=True)
 
 
 def _compensated(protocol: Any) -> Progress:
     difference = Difference("change (compensated − raw)", 1, 0)
-    return _processed(protocol, "compensated", difference, same_units=True)
+    return _processed(protocol, "compensated", lambda _: difference, same_units=True)
 
 
 def _translated(protocol: Any) -> Progress:
@@ -134,7 +145,7 @@ def _translated(protocol: Any) -> Progress:
         difference = Difference("added (translated − scaled raw)", 1, 0, fitted=True)
     else:
         difference = Difference("removed (raw − scaled result)", 0, 1, fitted=True)
-    return _processed(protocol, "translated", difference, same_units=False)
+    return _processed(protocol, "translated", lambda _: difference, same_units=False)
 
 
 def _simulated(protocol: Any) -> Progress:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dual_scipion.constants import CONTRASTS
 from dual_scipion.protocols import (
+    ProtDualAverage,
     ProtDualCompensateWedge,
     ProtDualDenoise,
     ProtDualEvaluate,
@@ -35,6 +36,7 @@ class DualContrastWizard(DualWizard):
         (ProtDualSimulate, ["contrast", "noiseContrast"]),
         (ProtDualPickDog, ["contrast"]),
         (ProtDualEvaluate, ["contrast"]),
+        (ProtDualAverage, ["contrast"]),
     ]
 
     def ask(self, form: Any) -> None:

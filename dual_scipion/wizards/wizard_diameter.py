@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from dual_scipion.protocols import ProtDualEvaluate, ProtDualPickDog
+from dual_scipion.protocols import ProtDualAverage, ProtDualEvaluate, ProtDualPickDog
 from dual_scipion.wizards.wizard_base import DualWizard, shown_volumes
 
 
 class DualDiameterWizard(DualWizard):
     """A circle of the diameter follows the mouse over a slice of the input."""
 
-    _targets = [(ProtDualPickDog, ["diameter"]), (ProtDualEvaluate, ["diameter"])]
+    _targets = [
+        (kind, ["diameter"]) for kind in (ProtDualPickDog, ProtDualEvaluate, ProtDualAverage)
+    ]
 
     def ask(self, form: Any) -> None:
         """Show the window; OK writes the diameter in angstrom."""

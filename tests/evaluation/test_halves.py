@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,8 +136,22 @@ def test_command_on_halves_of_the_simulator(tmp_path, simulated, capsys):
     names = {path.name for path in output.iterdir()}
     assert names == {
         "halves.csv", "fsc.csv", "fsc.png", "slices.png", "evaluate.yaml",
-        "half_coherence.csv", "half_coherence.png",
+        "half_coherence.csv", "half_coherence.png", "half_coherence.json",
     }
+    (told,) = json.loads((output / "half_coherence.json").read_text())
+    assert told["halves"] == Path(simulated[0]).name
+    assert told["finding"]["verdict"] in ("green", "amber", "red")
+    again = tmp_path / "again"
+    both = [*arguments, "--pair", *simulated[::-1], "--output", str(again)]
+    assert main(both) == 0
+    config = ["evaluate", "halves", "--config", str(again / "evaluate.yaml")]
+    before = (again / "half_coherence.json").read_text()
+    assert main(config) == 0, "the options of several pairs can be given again"
+    assert (again / "half_coherence.json").read_text() == before
+    assert [one["halves"] for one in json.loads(before)][-1] == "all"
+    with open(output / "half_coherence.csv", newline="") as file:
+        ratios = [float(row["ratio"]) for row in csv.DictReader(file)]
+    assert [shell["ratio"] for shell in told["shells"]] == pytest.approx(ratios)
 
 
 def test_command_without_model_and_its_mistakes(tmp_path, simulated, capsys):

@@ -285,7 +285,8 @@ def test_command_writes_lists_that_agree(tomograms, tmp_path):
     arguments = ["pick", *map(str, tomograms), "--output", str(output), "--number", "5"]
     assert main([*arguments, "--diameter", "100", "-q"]) == 0
     names = {f"tomo {n}_picks.{kind}" for n in (0, 1) for kind in ("csv", "star")}
-    assert {path.name for path in output.iterdir()} == names | {"pick.jsonl", "pick.yaml"}
+    names |= {"pick.jsonl", "pick.yaml", "pick.status.json"}
+    assert {path.name for path in output.iterdir()} == names
     table = read_particles(output / "tomo 0_picks.csv")
     star = read_particles(output / "tomo 0_picks.star")
     assert {tuple(p) for p in table.voxels.astype(int)} == set(map(tuple, CENTRES))

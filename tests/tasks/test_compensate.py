@@ -216,7 +216,9 @@ def compensate(files, output, *options):
 def test_command_writes_records_and_resumes(files, tmp_path, cell, capsys):
     assert compensate(files, tmp_path, "--tilt-range", "-50", "70") == 0
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"t_compensated.mrc", "compensate.jsonl", "compensate.yaml"}
+    assert names == {
+        "t_compensated.mrc", "compensate.jsonl", "compensate.yaml", "compensate.status.json"
+    }
     assert "predicted, not measured" in capsys.readouterr().err
     result = open_volume(tmp_path / "t_compensated.mrc").load()
     assert changes(cell[1], result, wedge_mask(SHAPE, TILTS))[0] < 1e-4

@@ -73,7 +73,9 @@ def test_impossible_shards_are_refused(text):
 def test_one_of_one_is_the_whole(output, sources):
     assert Shard.parse(None) == Shard.parse("1/1")
     run_shard(output, sources, None, copy)
-    assert not list(output.glob("*.status.json")) and (output / "denoise.jsonl").is_file()
+    status = json.loads((output / "denoise.status.json").read_text())
+    assert (len(status["planned"]), status["failed"]) == (11, {})
+    assert (output / "denoise.jsonl").is_file()
     told = sum_up(output, "denoise")
     assert told == {"command": "denoise", "done": 11, "failed": 0, "missing": 0}
 

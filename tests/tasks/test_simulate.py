@@ -420,7 +420,7 @@ def test_a_labelled_training_set(tmp_path, model_file, cells, dual):
     assert status == 0, said
     names = [f"grand_model_{k}_simulated_0{c}.mrc" for k in (1, 2) for c in (1, 2)]
     labels = ["class_mask_1.mrc", "instance_mask_1.mrc", "particles_1.csv", "particles_1.star"]
-    others = ["training_set.csv", "simulate.jsonl", "simulate.yaml"]
+    others = ["training_set.csv", "simulate.jsonl", "simulate.yaml", "simulate.status.json"]
     assert sorted(p.name for p in output.iterdir()) == sorted(names + labels + others)
     for name in labels:
         assert (output / name).read_bytes() == (cells / name).read_bytes()

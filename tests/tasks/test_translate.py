@@ -159,7 +159,8 @@ def test_the_command(tmp_path, model, dual):
         output = tmp_path / direction
         status, said = dual(*base, "--direction", direction, "--output", output)
         assert status == 0 and "warning" not in said, said
-        names = {"t_translated.mrc", "translate.jsonl", "translate.yaml"}
+        ends = ("jsonl", "yaml", "status.json")
+        names = {"t_translated.mrc", *(f"translate.{end}" for end in ends)}
         assert {p.name for p in output.iterdir()} == names
         status, said = dual(*base, "--direction", direction, "--output", output, "--resume")
         assert status == 0 and said.count("skipped") == 1

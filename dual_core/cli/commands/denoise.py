@@ -1,14 +1,15 @@
 """Denoise tomograms with a trained model.
 
 Each tomogram T.mrc becomes OUTPUT/T_denoised.mrc: float32, on the grid, in the contrast and in the
-intensities of the tomogram. Pick particles on denoised tomograms, but average the raw ones.
+intensities of the tomogram. With --explained OUTPUT/T_explained.mrc is what of T it explains.
+Pick particles on denoised tomograms, but average the raw ones.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Dict
 
 from dual_core.cli.batch_options import (
@@ -72,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give back what the tomogram shows beyond its noise and the network does not explain, "
         "so that nothing that was measured is lost",
     )
+    result.add_argument(
+        "--explained",
+        action="store_true",
+        help="also write T_explained.mrc, the part of the tomogram that the result explains: the "
+        "result through the tomogram's own transfer; the tomogram less it is what was removed",
+    )
     add_tomogram_arguments(parser)
     parser.add_argument(
         "--tilt-axis",
@@ -110,6 +117,12 @@ def run(args: argparse.Namespace) -> int:
     runner = make_runner(model, args.device, args.precision, args.tile, args.halo, args.memory)
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
+    if args.explained and linear is None:
+        logger.warning("the model does not know how structure comes into tomograms (it is of DUAL "
+                       "0.1): nothing is written for --explained; train it again")
+    elif args.explained:
+        beside = plan_jobs([job.source for job in jobs], args.output, "_explained")
+        jobs = [replace(job, beside=other.output) for job, other in zip(jobs, beside)]
     settings = {
         "model": file_hash(args.model),
         "options": options.as_dict(),
@@ -120,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     def work(job: Job) -> Dict[str, Any]:
         with progress_bar(job.source.name) as progress:
             report = denoise_tomogram(
-                job.source, job.output, model.card, runner, options, progress, linear
+                job.source, job.output, model.card, runner, options, progress, linear, job.beside
             )
         return for_record(asdict(report))
 

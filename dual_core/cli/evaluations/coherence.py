@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
+from dual_core.cli.batch_options import for_record
 from dual_core.cli.common import replacing
 from dual_core.cli.evaluations.table import Row, format_table
 
@@ -102,9 +104,20 @@ def tell(found: Sequence[Tuple[str, HalfCoherence]]) -> None:
 
 
 def write(found: Sequence[Tuple[str, HalfCoherence]], folder: Path) -> None:
-    """Write ``half_coherence.csv`` and ``half_coherence.png``."""
+    """Write ``half_coherence.csv``, ``.png`` and, with the verdicts, ``.json``."""
     from dual_core.evaluation.half_coherence import coherence_figure
+    from dual_core.evaluation.trust.coherence import finding_of
 
+    told = [
+        {
+            "halves": name,
+            "finding": finding_of(one, True).as_dict(),
+            "shells": [for_record(row) for row in one.rows()],
+        }
+        for name, one in found
+    ]
+    with replacing(folder / "half_coherence.json") as file:
+        json.dump(told, file, indent=1)
     with replacing(folder / "half_coherence.csv") as file:
         writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
         writer.writeheader()

@@ -67,10 +67,13 @@ def coherence_findings(
     found: HalfCoherence = half_coherence(
         raw, denoised, voxel_size_A, tilt_range_deg, networks.tilt_axis
     )
+    return [finding_of(found, halves is not None)]
+
+
+def finding_of(found: HalfCoherence, halves: bool) -> Finding:
+    """The finding that a half coherence gives; `halves`: of real ones, not of two copies."""
     ratios = np.where(found.judged, found.ratio, np.inf)
     least = int(np.argmin(ratios))
-    return [
-        coherence_finding(
-            found.verdict, float(ratios[least]), float(found.detail_A[least]), halves is not None
-        )
-    ]
+    return coherence_finding(
+        found.verdict, float(ratios[least]), float(found.detail_A[least]), halves
+    )

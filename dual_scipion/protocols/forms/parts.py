@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyworkflow.protocol.params as params
+from pyworkflow.protocol import ProtStreamingBase
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from pyworkflow.utils import Message
 
@@ -14,6 +15,8 @@ CPU_THREADS_HELP = (
     "How many CPU cores the engine uses for each tomogram. On a CPU give all cores, divided by the "
     "number of tomograms that are done at a time. On a GPU 2 to 4 are enough."
 )
+
+TOMOGRAMS_PER_RUN = 25  # starts are then a few per cent of the time, and GPUs end together
 
 GPUS_HELP = (
     "One tomogram uses one GPU: for N GPUs at a time set Scipion threads to N + 1 (N + 2 if the "
@@ -139,6 +142,27 @@ class FormParts:
                 label=label,
                 help=f"Side of the {label} in voxels; 0 lets the engine choose.",
             )
+
+    def _addStreaming(self, form: Any) -> None:
+        """Section with what concerns open input sets."""
+        # Of pyworkflow: that of pwem, which comes first, has a size of batches that is not used.
+        ProtStreamingBase._defineStreamingParams(self, form)
+
+    def _addBatch(self, form: Any) -> None:
+        """How many tomograms one run of the engine takes, for experts."""
+        form.addParam(
+            "engineBatch",
+            params.IntParam,
+            default=TOMOGRAMS_PER_RUN,
+            validators=[params.GE(1, error="must be 1 or more tomograms")],
+            expertLevel=LEVEL_ADVANCED,
+            label="Tomograms per run",
+            help="How many tomograms one start of the engine treats; fewer if some of the threads "
+            "or GPUs would have none. Each is registered as soon as it is finished, and one that "
+            "fails does not concern the others. A start takes 3 to 20 seconds. Choose 1 for a step "
+            "of its own for each tomogram, for example where steps are jobs of a queue with a "
+            "short time limit.",
+        )
 
     def _addMachine(self, form: Any) -> None:
         """A group with what concerns the machine and not the result, for experts."""

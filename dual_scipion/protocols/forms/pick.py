@@ -43,6 +43,7 @@ def define_pick_params(protocol: Any, form: Any) -> None:
     _add_amount(form.addGroup("How many"))
     _add_where(protocol, form.addGroup("Where"))
     protocol._addStreaming(form)
+    protocol._addBatch(form)
     protocol._addParallel(form)
 
 

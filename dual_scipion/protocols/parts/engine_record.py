@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any, Dict, Iterable, List, Sequence
-
-
-def keep_record(folder: str, command: str, target: str) -> None:
-    """Move the record of a run out of its output folder, if there is one."""
-    record = os.path.join(folder, f"{command}.jsonl")
-    if os.path.exists(record):
-        os.replace(record, target)
 
 
 def read_results(paths: Iterable[str]) -> List[Dict[str, Any]]:

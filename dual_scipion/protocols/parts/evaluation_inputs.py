@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from pyworkflow.utils import createAbsLink
 
 from dual_core.errors import DualError
 from dual_scipion import convert
@@ -43,3 +46,16 @@ def truths_by_ts_id(volumes: Any, names: List[str]) -> Dict[str, Any]:
         f"no clean volume has the tsId of a raw tomogram, and there are {len(truths)} for "
         f"{len(names)}: they cannot be matched"
     )
+
+
+def link_files(folder: str, one: Examined) -> Tuple[str, str, Optional[str]]:
+    """Link raw, denoised and true volume under names that a reader of the report understands."""
+    paths: List[Optional[str]] = []
+    for item, end in ((one.raw, ""), (one.denoised, "_denoised"), (one.truth, "_truth")):
+        if item is None:
+            paths.append(None)
+            continue
+        path = os.path.join(folder, f"{one.name}{end}.mrc")
+        createAbsLink(os.path.abspath(convert.volume_path(item)), path)
+        paths.append(path)
+    return str(paths[0]), str(paths[1]), paths[2]

@@ -31,6 +31,14 @@ def trust_numbers(path: str) -> Dict[str, Any]:
     return {"verdict": report["verdict"], "counts": counts, "bad": list(dict.fromkeys(bad))}
 
 
+def halves_numbers(path: str) -> Dict[str, Any]:
+    """Of ``half_coherence.json``: what is pooled over all tomograms, or of the only one."""
+    found = read_json(path)
+    if not found or "problem" in found:
+        return dict(found or {})
+    return {"finding": found[-1]["finding"], "shells": found[-1]["shells"]}
+
+
 def truth_numbers(paths: Sequence[str]) -> Dict[str, Any]:
     """Of the ``scores.json`` of each tomogram, raw before denoised: means of both."""
     pairs = [found["scores"] for found in map(read_json, paths) if found]
@@ -75,6 +83,7 @@ def told(numbers: Dict[str, Any]) -> List[str]:
             more = len(trust["bad"]) - MOST_TITLES
             titles = "; ".join(trust["bad"][:MOST_TITLES]) + (f"; {more} more" if more > 0 else "")
             lines.append(f"Look at: {titles}.")
+    lines += _told_of_halves(numbers.get("halves") or {})
     if truth:
         parts = [
             f"{AGAINST_TRUTH[key]} {mean['raw']:.3g} raw, {mean['denoised']:.3g} denoised"
@@ -89,3 +98,21 @@ def told(numbers: Dict[str, Any]) -> List[str]:
             f"{picks['tolerance_A']:g} A."
         )
     return lines
+
+
+def _told_of_halves(halves: Dict[str, Any]) -> List[str]:
+    if "problem" in halves:
+        return [f"*Half maps*: they could not be compared: {halves['problem']}."]
+    if not halves:
+        return []
+    finding = halves["finding"]
+    shells = ", ".join(
+        f"{shell['ratio']:.2f} at {shell['detail_A']:.0f} A (limit {shell['limit']:.2f})"
+        for shell in halves["shells"]
+        if shell["ratio"] is not None
+    )
+    return [
+        f"*Half maps* (tomograms: {halves['tomograms']}): {finding['verdict']}. "
+        f"{finding['sentence']}",
+        f"Half coherence against a filter: {shells}.",
+    ]

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Set as SetOf
 
 import mrcfile
 import numpy as np
@@ -128,6 +129,8 @@ def automatic_box(mass_kDa: float, voxel_size_A: float) -> int:
 class LabelledSets:
     """Mixin of protocols whose outputs are called as the constants of this module say."""
 
+    _inOutput: Optional[Dict[str, SetOf[str]]] = None
+
     def registerLabelled(
         self: Any,
         items: Sequence[Labelled],
@@ -148,7 +151,27 @@ class LabelledSets:
         everything : also the centres of what is no molecule.
         box_size : of the positions in voxels; 0 for an automatic one.
         """
-        known = self.registeredTsIds(TOMOGRAMS)
+        try:
+            self._registerTomograms(items, pointers, prepare)
+            self._registerMasks(items, pointers, prepare)
+            self._registerParticles(items, pointers, everything, box_size)
+        except BaseException:
+            self._inOutput = None  # it may have come half way
+            raise
+
+    def _known(self: Any, name: str) -> SetOf[str]:
+        """The tsIds in an output, asked of it once: it may hold hundreds of thousands of items."""
+        if self._inOutput is None:
+            self._inOutput = {}
+        if name not in self._inOutput:
+            self._inOutput[name] = self.registeredTsIds(name)
+        found: SetOf[str] = self._inOutput[name]
+        return found
+
+    def _registerTomograms(
+        self: Any, items: Sequence[Labelled], pointers: Sequence[Any], prepare: Any
+    ) -> None:
+        known = self._known(TOMOGRAMS)
         output = self.getOutputSet(TOMOGRAMS, SetOfTomograms, pointers, prepare)
         for item in items:
             ts_id = item.tomogram.getTsId()
@@ -157,13 +180,12 @@ class LabelledSets:
             else:
                 output.append(item.tomogram)
         self.storeOutput(TOMOGRAMS, output)
-        self._registerMasks(items, pointers, prepare)
-        self._registerParticles(items, pointers, everything, box_size)
+        known.update(item.tomogram.getTsId() for item in items)
 
     def _registerMasks(
         self: Any, items: Sequence[Labelled], pointers: Sequence[Any], prepare: Any
     ) -> None:
-        known = self.registeredTsIds(MASKS)
+        known = self._known(MASKS)
         new = [
             (item.tomogram, item.mask)
             for item in items
@@ -177,6 +199,7 @@ class LabelledSets:
             mask.setObjId(tomogram.getObjId())
             output.append(mask)
         self.storeOutput(MASKS, output)
+        known.update(tomogram.getTsId() for tomogram, _ in new)
 
     def _registerParticles(
         self: Any,
@@ -185,7 +208,7 @@ class LabelledSets:
         everything: bool,
         box_size: int,
     ) -> None:
-        known = self.registeredTsIds(COORDINATES)
+        known = self._known(COORDINATES)
         lists = [
             (item.tomogram, read_particles(item.particles, everything))
             for item in items
@@ -206,6 +229,7 @@ class LabelledSets:
         for tomogram, particles in lists:
             convert.append_picks(output, tomogram, particles.picks)
         self.storeOutput(COORDINATES, output)
+        known.update(tomogram.getTsId() for tomogram, _ in lists)
 
     def labelSummary(self: Any) -> List[str]:
         """How many particles and masks there are, and of what."""

@@ -1,18 +1,17 @@
-"""Base of the protocols that treat every tomogram of a set alike, one by one."""
+"""Base of the protocols that treat every tomogram of a set alike."""
 
 from __future__ import annotations
 
 import logging
-import os
+import math
 import time
-import traceback
 from datetime import datetime
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 from typing import Set as SetOf
 
 from pyworkflow.object import Set
 from pyworkflow.protocol import ProtStreamingBase
-from pyworkflow.utils import createAbsLink, cyanStr, redStr
+from pyworkflow.utils import cyanStr
 from pyworkflow.utils.retry_streaming import retry_on_sqlite_lock
 from tomo.objects import SetOfTomograms
 
@@ -20,6 +19,7 @@ from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.constants import FAILED_TOMOGRAMS
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
+from dual_scipion.protocols.parts.tomogram_runs import TomogramRuns
 
 logger = logging.getLogger(__name__)
 
@@ -27,26 +27,20 @@ STREAMING_THREADS = 3  # one for the protocol, one follows the input, one or mor
 MINIMAL_SLEEP_S = 1  # between two looks at an open set, whatever the form says
 
 
-class ProtDualTomograms(ProtDualBase, ProtStreamingBase):
-    """One step a tomogram: run the engine, register the result; the others go on if one fails.
+class ProtDualTomograms(TomogramRuns, ProtDualBase, ProtStreamingBase):
+    """Some tomograms a step: run the engine on them, register each; if one fails the others go on.
 
-    For a protocol from tomograms to tomograms it is enough to define ``_label``,
-    ``_possibleOutputs`` (with a ``SetOfTomograms`` first), ``COMMAND``, ``SUFFIX``, the form
-    (with `_addInputTomograms`) and `engineOptions`. `ProtDualDenoise` is the example.
-
-    For other outputs (coordinates, masks) override
-
-    * `registerTomogram`: appends to the output sets (`getOutputSet`); called with the lock held,
-      tried again when sqlite is busy, never twice for a tomogram that is in the output already.
-      With tables instead of volumes also set ``EXTENSION = ".csv"``: ``extra/<tsId>.csv`` is then
-      what `resultFiles` names;
-    * if that is not enough, `resultFiles` (the files that are there when a tomogram is done) and
-      `processTomogram` (makes them; by default it runs the engine on the tomogram).
+    A protocol has, in its own file and in this order, `_defineParams`, `_insertAllSteps`, which
+    names its step and the last one, the step itself, which calls `runTomograms`, the engine's
+    options for a tomogram, and `engineFiles`: what the engine writes and where it is kept.
+    `ProtDualDenoise` is the example. `registerTomogram` makes a ``SetOfTomograms``; protocols with
+    other outputs bring their own. It is called with the lock held, tried again when sqlite is busy,
+    and never twice for a tomogram that is in the output already.
 
     What the base sees to:
 
-    * An exception in a step is logged with its traceback; the tomogram goes into the output
-      ``FailedTomograms``. If all fail, so does the protocol, with the first message.
+    * A failure is logged; the tomogram goes into the output ``FailedTomograms``. If all fail, so
+      does the protocol, with the first message.
     * Continue does what is not done: tomograms whose files are there are only registered, and
       those that are registered are left alone. Failed ones are tried again.
     * An open input set is followed until it closes (at least three Scipion threads).
@@ -54,87 +48,41 @@ class ProtDualTomograms(ProtDualBase, ProtStreamingBase):
 
     _label: Optional[str] = None
 
-    COMMAND = ""  # of the engine
-    SUFFIX = ""  # what the engine appends to the names of its outputs
-    EXTENSION = ".mrc"  # of its outputs
     EMPTY = "the input set is empty"  # why nothing may come out although nothing failed
-    INPUT_NAME = "tomograms"  # the command's positional argument
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._tomograms: Dict[str, Any] = {}
         self._insertedTsIds: SetOf[str] = set()
+        self._registered: SetOf[str] = set()  # what is in the output, as far as this run knows
+        self._tried: SetOf[str] = set()
+        self._stepOfTomograms: Callable[[List[str], str], None]
+        self._lastStep: Callable[[str], None]
         self.failedItems: Dict[str, str] = {}  # tsId to message
 
-    # --------------------------- what subclasses define ---------------------------
-    def engineOptions(self, tomogram: Any) -> Dict[str, Any]:
-        """The engine's options for one tomogram, without input and output."""
-        raise NotImplementedError
-
-    def halfMaps(self, tomogram: Any) -> List[str]:
-        """Half maps that are to be treated too, two files or none."""
-        return []
-
-    def resultFiles(self, tomogram: Any) -> List[str]:
-        """The files that are there when a tomogram is done, the main one first."""
-        names = self._inputsOf(tomogram)
-        return [self._getExtraPath(f"{name}{self.EXTENSION}") for name in names]
-
-    def processTomogram(self, tomogram: Any) -> None:
-        """Make the `resultFiles` of one tomogram."""
-        inputs = self._inputsOf(tomogram)
-        name = next(iter(inputs))
-        folder = self.workFolder(name)
-        links = [os.path.join(folder, "in", f"{stem}.mrc") for stem in inputs]
-        os.makedirs(os.path.join(folder, "in"))
-        for link, path in zip(links, inputs.values()):
-            createAbsLink(os.path.abspath(path), link)
-        output = os.path.join(folder, "out")
-        made = [os.path.join(output, f"{stem}{self.SUFFIX}{self.EXTENSION}") for stem in inputs]
-        options = dict(self.engineOptions(tomogram))
-        options.update({self.INPUT_NAME: links, "output": output})
-        try:
-            self.runEngine(self.COMMAND, options, made, name)
-        except DualError as error:
-            message = str(error)
-            for link, path in zip(links, inputs.values()):
-                message = message.replace(link, path)
-            raise DualError(message) from error
-        self.keepResults(tomogram, output)
-        # The main file last: it is the sign that all is there.
-        for path, result in reversed(list(zip(made, self.resultFiles(tomogram)))):
-            if self.EXTENSION == ".mrc":
-                convert.set_header_voxel_size(path, tomogram.getSamplingRate())
-            os.replace(path, result)
-        self.cleanFolder(folder)
-
-    def keepResults(self, tomogram: Any, folder: str) -> None:
-        """Take what else is wanted out of the engine's output folder before it is removed."""
-
-    def registerTomogram(self, tomogram: Any) -> None:
-        """Append the result of one tomogram to the output sets."""
-        name = self._outputName()
-        output = self.getOutputSet(name, SetOfTomograms, [self.inputTomograms], self.copyInputInfo)
-        path, *halves = self.resultFiles(tomogram)
-        self.appendItem(name, output, convert.derived_tomogram(tomogram, path, halves))
-
-    def _addStreaming(self, form: Any) -> None:
-        """Section with what concerns open input sets."""
-        # Of pyworkflow: that of pwem, which comes first, has a size of batches that is not used.
-        ProtStreamingBase._defineStreamingParams(self, form)
-
-    def copyInputInfo(self, output: Any) -> None:
-        """Give a new output set the properties of the input set."""
-        output.copyInfo(self.inputTomograms.get())
-
     # --------------------------- steps ---------------------------
-    def _insertAllSteps(self) -> None:
-        if self._readInput():
-            super()._insertAllSteps()  # a step that follows the open set
+    def insertTomogramSteps(
+        self, step: Callable[[List[str], str], None], last: Callable[[str], None]
+    ) -> None:
+        """Insert a step for every few tomograms, also for those still to come, and the last step.
+
+        Parameters
+        ----------
+        step : takes tsIds and a time. The time only makes it another step on Continue, for Scipion
+            leaves out a step that has finished with the same arguments at the same place.
+        last : takes a time; waits for all others.
+        """
+        self._stepOfTomograms, self._lastStep = step, last
+        is_open = self._readInput()
+        self._registered = self.registeredTsIds()
+        self.takeLeftovers(
+            [one for ts_id, one in self._tomograms.items() if ts_id not in self._registered]
+        )
+        if is_open:
+            ProtStreamingBase._insertAllSteps(self)  # a step that follows the open set
         else:
-            self._insertFunctionStep(
-                self.closeOutputsStep, prerequisites=self._insertTomogramSteps(), needsGPU=False
-            )
+            steps = self._insertNewTomograms()
+            self._insertLastStep(steps)
 
     def stepsGeneratorStep(self) -> None:
         """Insert the steps of new tomograms until the input set closes."""
@@ -142,12 +90,16 @@ class ProtDualTomograms(ProtDualBase, ProtStreamingBase):
         while True:
             is_open = self._readInput()
             with self._lock:
-                steps += self._insertTomogramSteps()
+                steps += self._insertNewTomograms()
             if not is_open:
                 break
             time.sleep(max(MINIMAL_SLEEP_S, self._getStreamingSleepOnWait()))
         with self._lock:
-            self._insertFunctionStep(self.closeOutputsStep, prerequisites=steps, needsGPU=False)
+            self._insertLastStep(steps)
+
+    def _insertLastStep(self, steps: List[int]) -> None:
+        now = str(datetime.now())
+        self._insertFunctionStep(self._lastStep, now, prerequisites=steps, needsGPU=False)
 
     def _readInput(self) -> bool:
         """Learn of all tomograms that there are by now; return whether more will come.
@@ -161,52 +113,36 @@ class ProtDualTomograms(ProtDualBase, ProtStreamingBase):
             tomograms.loadAllProperties()
             is_open = bool(tomograms.isStreamOpen())
             for item in tomograms.iterItems():
-                self._tomograms.setdefault(convert.ts_id(item), item.clone())
+                name = convert.ts_id(item)
+                if name not in self._tomograms:
+                    self._tomograms[name] = item.clone()
             tomograms.close()
         return is_open
 
-    def _insertTomogramSteps(self) -> List[int]:
+    def _insertNewTomograms(self) -> List[int]:
         """Steps for the tomograms that have none yet and are not in the output."""
-        done = self.registeredTsIds()
-        steps = []
-        # With the time the step is a new one on Continue, and so a failed one is tried again.
-        now = str(datetime.now())
-        for ts_id in self._tomograms:
-            if ts_id in self._insertedTsIds:
-                continue
-            self._insertedTsIds.add(ts_id)
-            if ts_id in done:
-                logger.info(cyanStr(f"{ts_id}: done before"))
-                continue
-            steps.append(
-                self._insertFunctionStep(
-                    self.tomogramStep, ts_id, now, prerequisites=[], needsGPU=self.usesGpu()
-                )
+        new = [ts_id for ts_id in self._tomograms if ts_id not in self._insertedTsIds]
+        self._insertedTsIds.update(new)
+        waiting = [ts_id for ts_id in new if ts_id not in self._registered]
+        if len(waiting) < len(new):
+            logger.info(cyanStr(f"{len(new) - len(waiting)} tomograms were done before"))
+        size = self.batchSize(len(waiting))
+        return [
+            self._insertFunctionStep(
+                self._stepOfTomograms,
+                waiting[first : first + size],
+                str(datetime.now()),
+                prerequisites=[],
+                needsGPU=self.usesGpu(),
             )
-        return steps
+            for first in range(0, len(waiting), size)
+        ]
 
-    def tomogramStep(self, ts_id: str, now: str) -> None:
-        """Process and register one tomogram; a failure is noted and does not stop the others."""
-        tomogram = self._tomograms[ts_id]
-        try:
-            convert.volume_path(tomogram)
-            if all(os.path.exists(path) for path in self.resultFiles(tomogram)):
-                logger.info(cyanStr(f"{ts_id}: the result is there, it is only registered"))
-            else:
-                self.processTomogram(tomogram)
-            self._register(tomogram)
-        except Exception as error:  # whatever it is, the others still have their chance
-            self.failedItems[ts_id] = str(error) or type(error).__name__
-            logger.error(redStr(f"{ts_id}: {error}"))
-            logger.error(traceback.format_exc())
+    def batchSize(self, count: int) -> int:
+        """How many of so many tomograms one run of the engine takes: all workers have some."""
+        return max(1, min(self.engineBatch.get(), math.ceil(count / self.numberOfWorkers())))
 
-    @retry_on_sqlite_lock(log=logger)
-    def _register(self, tomogram: Any) -> None:
-        with self._lock:
-            if convert.ts_id(tomogram) not in self.registeredTsIds():
-                self.registerTomogram(tomogram)
-
-    def closeOutputsStep(self) -> None:
+    def closeOutputsStep(self, begun: str) -> None:
         """Register what failed and close the outputs; with nothing made the protocol fails."""
         self._registerFailed()
         self._closeOutputSet()
@@ -216,6 +152,34 @@ class ProtDualTomograms(ProtDualBase, ProtStreamingBase):
                 raise DualError(f"There is no result: {self.EMPTY}.")
             first = next(iter(self.failedItems.values()))
             raise DualError(f"No tomogram could be processed. The first error: {first}")
+
+    # --------------------------- outputs ---------------------------
+    def registerTomogram(self, tomogram: Any) -> None:
+        """Append the result of one tomogram to the output set."""
+        name = self._outputName()
+        output = self.getOutputSet(name, SetOfTomograms, [self.inputTomograms], self.copyInputInfo)
+        path = self.resultFiles(tomogram)[0]
+        item = convert.derived_tomogram(tomogram, path, self.resultHalves(tomogram))
+        self.appendItem(name, output, item)
+
+    def resultHalves(self, tomogram: Any) -> List[str]:
+        """The files that are the half maps of a result, two or none."""
+        return []
+
+    def copyInputInfo(self, output: Any) -> None:
+        """Give a new output set the properties of the input set."""
+        output.copyInfo(self.inputTomograms.get())
+
+    @retry_on_sqlite_lock(log=logger)
+    def _register(self, tomogram: Any) -> None:
+        with self._lock:
+            name = convert.ts_id(tomogram)
+            if name in self._tried:  # it may have come half way: ask the output, which takes longer
+                self._registered |= self.registeredTsIds()
+            self._tried.add(name)
+            if name not in self._registered:
+                self.registerTomogram(tomogram)
+                self._registered.add(name)
 
     @retry_on_sqlite_lock(log=logger)
     def _registerFailed(self) -> None:
@@ -240,14 +204,6 @@ class ProtDualTomograms(ProtDualBase, ProtStreamingBase):
             failed.close()
 
     # --------------------------- information ---------------------------
-    def _inputsOf(self, tomogram: Any) -> Dict[str, str]:
-        """Name of the result to file that it is made from: the tomogram, then its halves."""
-        name = convert.safe_name(convert.ts_id(tomogram))
-        inputs = {name: convert.volume_path(tomogram, must_exist=False)}
-        for number, path in enumerate(self.halfMaps(tomogram), start=1):
-            inputs[f"{name}_half{number}"] = path
-        return inputs
-
     def iterInput(self) -> Iterator[Any]:
         """The input tomograms, for checks; the set is closed afterwards."""
         tomograms = self.inputTomograms.get()
