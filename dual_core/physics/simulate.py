@@ -10,6 +10,7 @@ shot noise (hundreds of electrons a pixel), perfect tilt alignment.
 from __future__ import annotations
 
 import logging
+import zlib
 from dataclasses import dataclass
 from typing import Iterable, Iterator, List, Sequence
 
@@ -46,6 +47,15 @@ class Tomograms:
     full: np.ndarray
     odd: np.ndarray
     even: np.ndarray
+
+
+def generator_of(grand_model: np.ndarray, seed: int) -> np.random.Generator:
+    """The generator of the noise of a grand model's tomogram.
+
+    Two cells must not share one noise, and neither a file's name nor its place in a list may
+    change the result: the voxels decide.
+    """
+    return np.random.default_rng([seed, zlib.crc32(grand_model.tobytes())])
 
 
 def simulate_tomogram(

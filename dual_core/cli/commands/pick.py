@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Sequence
+from typing import Any, Dict
 
 from dual_core.cli.batch_options import (
     add_shard_argument,
@@ -23,10 +22,6 @@ from dual_core.cli.common import (
     positive_int,
     progress_bar,
 )
-
-if TYPE_CHECKING:
-    from dual_core.picking import PickResult
-    from dual_core.volumes.reading import Volume
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     """Run ``dual pick``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.errors import DualError
     from dual_core.picking import PickOptions, pick_particles
+    from dual_core.picking.files import write_picks
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
     from dual_core.tasks.shards import Shard, ShardStatus
     from dual_core.volumes.byte_volumes import as_mask
@@ -145,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
         volume = open_volume(job.source, voxel_size_A=args.voxel_size)
         with progress_bar(job.source.name, unit="plane") as progress:
             picked = pick_particles(volume, options, mask, progress)
-        _write(job.output, volume, picked)
+        write_picks(job.output, volume, picked)
         told = {
             "picks": len(picked.scores),
             "maxima": picked.maxima,
@@ -167,25 +163,3 @@ def run(args: argparse.Namespace) -> int:
         status.write(summary)
     tell_failures(summary, len(jobs))
     return summary.status
-
-
-def _write(path: Path, volume: Volume, picked: PickResult) -> None:
-    from dual_core.particles import position_columns, write_csv, write_star
-
-    scores = [f"{score:.4f}" for score in picked.scores]
-    # First, so that the CSV, which the record of the batch looks at, means that both are there.
-    write_star(
-        path.with_suffix(".star"),
-        Path(volume.name).stem,
-        picked.positions,
-        volume.voxel_size_A,
-        volume.shape,
-        {"rlnAutopickFigureOfMerit": scores},
-    )
-    columns: Dict[str, Sequence[object]] = {
-        "pick": list(range(1, len(scores) + 1)),
-        **position_columns(picked.positions, volume.voxel_size_A),
-        "score_sigmas": scores,
-        "difference_of_gaussians": [f"{value:.6g}" for value in picked.values],
-    }
-    write_csv(path, columns)
