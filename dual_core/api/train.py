@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-import numpy as np
-
 from dual_core.api.given import THIS_MACHINE, Given, Machine, PathLike, as_file, called
 from dual_core.errors import DualError
 from dual_core.networks.model import DualModel

@@ -238,7 +238,7 @@ WRONG = {
     "no voxel size": (VOLUME, {}, "voxel_size_A"),
     "voxel size": (VOLUME, {"voxel_size_A": -1.0}, "voxel_size_A"),
     "nan": (WITH_NAN, {"voxel_size_A": SIZE_A}, "NaN"),
-    "constant": (np.ones((16, 16, 16)), {"voxel_size_A": SIZE_A}, "constant|every voxel|all voxels"),
+    "constant": (np.ones((16, 16, 16)), {"voxel_size_A": SIZE_A}, "constant|every voxel"),
     "complex": (VOLUME + 0j, {"voxel_size_A": SIZE_A}, "complex"),
     "empty": (VOLUME[:0], {"voxel_size_A": SIZE_A}, "no voxels"),
     "missing": ("no_such.mrc", {}, "no_such.mrc"),
