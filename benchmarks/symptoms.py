@@ -62,7 +62,8 @@ def main() -> None:
     rich, poor = cells(work / "rich", True, 3, 2), cells(work / "poor", False, 3, 3)
     # Shorter than any preset, and the denoiser alone: enough for pictures.
     quick = dual_core.preset_config(
-        "quick", tilt_range_deg=TILTS, iterations=120, batch=2, generator_rehearsals=0, recorrupted=0,
+        "quick", tilt_range_deg=TILTS, iterations=120, batch=2, generator_rehearsals=0,
+        recorrupted=0,
     )
     good = model(work / "good", noisy, rich, quick)
     lacking = model(work / "lacking", noisy, poor, dataclasses.replace(quick, iterations=80))

@@ -39,7 +39,8 @@ napoleon_use_rtype = False
 html_theme = "furo"
 html_title = f"DUAL {__version__}"
 html_show_sourcelink = False
-html_static_path: List[str] = []
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 
 _SITE = re.compile(r"<!-- site\n(.*?)-->", re.DOTALL)
 _ENTRY = re.compile(r"^( *)([A-Za-z_][\w, .*]*) : (.*)$")
@@ -66,16 +67,19 @@ def _descriptions(app: Any, what: str, name: str, obj: Any, options: Any, lines:
     is said.
     """
     told: List[str] = []
-    in_entry = False
-    for line in lines:
+    for number, line in enumerate(lines):
         entry = _ENTRY.match(line)
         if entry and not entry.group(1) and not _TYPE.match(entry.group(3)):
             told += [entry.group(2), "    " + entry.group(3)]
-            in_entry = True
-            continue
-        in_entry = in_entry and line.startswith(" ")
-        told.append(line)
+        elif line == "-------" and told[-1] == "Returns" and _is_sentence(lines[number + 1]):
+            told[-1:] = ["**Returns**", ""]
+        else:
+            told.append(line)
     lines[:] = told
+
+
+def _is_sentence(line: str) -> bool:
+    return len(line.split()) > 4 and not _TYPE.match(line)
 
 
 def setup(app: Any) -> None:
