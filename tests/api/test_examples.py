@@ -80,7 +80,10 @@ def test_denoise_an_array(tmp_path, capsys):
 
 def test_train_and_denoise(tmp_path, monkeypatch, capsys):
     # The preset with a run of one iteration: what is tested is the way through, not the model.
-    quick = {"iterations": 1, "patch": 24, "batch": 1}
+    quick = {
+        "iterations": 1, "patch": 24, "batch": 1, "calibration_weight": 0.0, "rehearsals": 0,
+        "generator_rehearsals": 0, "recorrupted": 0,
+    }
     monkeypatch.setitem(configuration._PRESETS, "quick", quick)
     monkeypatch.setitem(os.environ, "PRESET", "quick")
     run("train_and_denoise.py", tmp_path, tmp_path, tomogram_file(tmp_path))

@@ -112,6 +112,7 @@ def first_run() -> List[str]:
 
 def test_the_first_run_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capfd):
     pytest.importorskip("torch")
+    from dual_core.networks.generators import NetworkConfig
     from dual_core.training import config
     from dual_core.volumes.reading import open_volume, write_volume
 
@@ -121,7 +122,15 @@ def test_the_first_run_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, ca
         tomogram[10:16, 8:16, 20:28] -= 4
         write_volume(tmp_path / f"tomo_{number}.mrc", tomogram, 10.0)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(config._PRESETS, "quick", {"iterations": 1, "patch": 24, "batch": 1})
+    network = NetworkConfig(
+        channels=(3, 4), noise_channels=(2, 4), code_size=5, discriminator_channels=(2, 4),
+        discriminator_scales=1,
+    )
+    quick = {
+        "iterations": 1, "patch": 24, "batch": 1, "network": network, "calibration_weight": 0.0,
+        "rehearsals": 0, "generator_rehearsals": 0, "recorrupted": 0,
+    }
+    monkeypatch.setitem(config._PRESETS, "quick", quick)
     lines = first_run()
     assert [line.split()[1] for line in lines] == [
         "info", "pack", "train", "denoise", "report", "project", "denoise", "evaluate",
