@@ -62,14 +62,15 @@ def main() -> None:
     rich, poor = cells(work / "rich", True, 3, 2), cells(work / "poor", False, 3, 3)
     # Shorter than any preset, and the denoiser alone: enough for pictures.
     quick = dual_core.preset_config(
-        "quick", tilt_range_deg=TILTS, iterations=120, batch=2, generator_rehearsals=0,
+        "quick", tilt_range_deg=TILTS, iterations=40, batch=2, generator_rehearsals=0,
         recorrupted=0,
     )
+    small = dataclasses.replace(quick.network, channels=(12, 24, 48))
     good = model(work / "good", noisy, rich, quick)
-    lacking = model(work / "lacking", noisy, poor, dataclasses.replace(quick, iterations=80))
-    short = model(work / "short", noisy, rich, dataclasses.replace(quick, iterations=10))
-    network = dataclasses.replace(quick.network, output_filter=False)
-    plain = dataclasses.replace(quick, iterations=40, network=network)
+    lacking = model(work / "lacking", noisy, poor, dataclasses.replace(quick, network=small))
+    short = model(work / "short", noisy, rich, dataclasses.replace(quick, iterations=3))
+    network = dataclasses.replace(small, output_filter=False)
+    plain = dataclasses.replace(quick, iterations=15, network=network)
     gridded = model(work / "gridded", noisy, rich, plain)
 
     raw = open_volume(noisy[0]).load()
@@ -77,7 +78,9 @@ def main() -> None:
     assert right is not None
 
     def draw(name: str, volumes: Dict[str, np.ndarray]) -> None:
-        slices_figure(volumes, output / f"wrong_{name}.png", SIZE_A)
+        # Gold would take the whole grey scale.
+        shown = {name: np.clip(v, *np.percentile(v, [0.7, 99.3])) for name, v in volumes.items()}
+        slices_figure(shown, output / f"wrong_{name}.png", SIZE_A)
 
     def other(**options: object) -> np.ndarray:
         given = {"voxel_size_A": SIZE_A, "model": good, **options}
@@ -91,7 +94,7 @@ def main() -> None:
     draw("voxel_size", {"raw": raw, "right": right, "a third of the voxel size": other(
         voxel_size_A=SIZE_A / 3)})
     draw("lacking", {"raw": raw, "right": right, "poor clean domain": other(model=lacking)})
-    draw("short", {"raw": raw, "right": right, "10 iterations": other(model=short)})
+    draw("short", {"raw": raw, "right": right, "3 iterations": other(model=short)})
     draw("grid", {"raw": raw, "right": right, "without the last filter": other(model=gridded)})
     draw("strength", {"raw": raw, "right": right, "strength 0.3": other(strength=0.3)})
     draw("removed", {"raw": raw, "right": right, "removed": raw - right})
