@@ -1,4 +1,4 @@
-"""The wheel holds the packages and their files, nothing else, and starts without any other package."""
+"""The wheel holds the packages with their files and no more, and starts without other packages."""
 
 from __future__ import annotations
 

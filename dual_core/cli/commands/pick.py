@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument("tomograms", nargs="+", metavar="T.mrc", help="tomograms, any MRC mode")
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     files.add_argument(
         "--resume",
@@ -47,35 +47,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shard_argument(files)
     particle = parser.add_argument_group("particle")
     particle.add_argument(
-        "--diameter", type=positive_float, metavar="A", help="of the particle in angstrom"
+        "--diameter", type=positive_float, metavar="A", help="diameter of the particle in angstrom"
     )
     particle.add_argument(
         "--sigma",
         type=positive_float,
         metavar="VOXELS",
-        help="of the narrower Gaussian in voxels (default: diameter / 3.46)",
+        help="sigma of the narrower Gaussian in voxels (default: diameter / 3.46)",
     )
     particle.add_argument(
         "--factor",
         type=positive_float,
         default=1.1,
         metavar="K",
-        help="the wider Gaussian is so many times the narrower",
+        help="ratio of the sigmas of the two Gaussians",
     )
     particle.add_argument(
         "--min-distance",
         dest="min_distance",
         type=positive_float,
         metavar="A",
-        help="least distance of two picks in angstrom (default: 24/28 of the diameter)",
+        help="smallest distance between two picks in angstrom (default: 24/28 of the diameter)",
     )
     amount = parser.add_argument_group("how many").add_mutually_exclusive_group()
-    amount.add_argument("--number", type=positive_int, metavar="N", help="the best N of each")
+    amount.add_argument("--number", type=positive_int, metavar="N", help="the best N per tomogram")
     amount.add_argument(
         "--threshold",
         type=positive_float,
         metavar="SIGMAS",
-        help="all with a score of at least this, in robust deviations of the filtered tomogram "
+        help="all picks with at least this score, in robust standard deviations of the filtered "
+        "tomogram "
         "(default: 4, unless there is --number)",
     )
     where = parser.add_argument_group("where")
@@ -83,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--border",
         type=positive_float,
         metavar="A",
-        help="no picks so near to a face of the tomogram, in angstrom",
+        help="no picks closer than this to a face of the tomogram, in angstrom",
     )
     where.add_argument(
         "--mask", metavar="M.mrc", help="pick where this volume is above 0.5; for all tomograms"
@@ -92,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--boundary",
         choices=("mean", "mirror"),
         default="mean",
-        help="what is taken to be outside the tomogram: its mean, or its mirror image",
+        help="what is assumed outside the tomogram: its mean, or its mirror image",
     )
     add_tomogram_arguments(parser)
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "grand_models", nargs="+", metavar="G.mrc", help="grand models, any MRC mode"
     )
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     files.add_argument(
         "--halves",

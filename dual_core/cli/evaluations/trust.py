@@ -46,7 +46,7 @@ COLUMNS: Dict[str, Tuple[str, str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("tomograms", nargs="+", metavar="T.mrc", help="tomograms to judge it on")
+    parser.add_argument("tomograms", nargs="+", metavar="T.mrc", help="test the model on these")
     parser.add_argument("--model", required=True, metavar="M", help="model of 'dual train'")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
