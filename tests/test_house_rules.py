@@ -197,7 +197,7 @@ def repository_texts() -> Iterator[Tuple[str, str]]:
     )
     files = [p for folder in folders for p in (REPOSITORY / folder).rglob("*")]
     files += list(REPOSITORY.glob("*"))
-    ignored = {"__pycache__", "output"}
+    ignored = {"__pycache__", "output", "_build"}
     for path in sorted(files):
         relative = path.relative_to(REPOSITORY)
         if not path.is_file() or ignored & set(relative.parts) or path.name.startswith(".coverage"):

@@ -201,7 +201,7 @@ def _checked(grand_model: np.ndarray) -> np.ndarray:
         raise DualError(f"a grand model has three axes, not {grand_model.ndim}; give a 3D volume")
     density = np.asarray(grand_model, dtype=np.float32)
     if not np.isfinite(density).all():
-        raise DualError("the grand model holds NaN or infinity; mend it first")
+        raise DualError("the grand model holds NaN or infinity; replace these values first")
     if density.min() == density.max():
         raise DualError("the grand model is constant: nothing to project; check the file")
     return density

@@ -236,7 +236,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
             if holds_training(folder) and not (args.resume or args.overwrite):
                 raise DualError(
                     f"{folder} holds a training or a trained model; give --resume to go on, "
-                    "--overwrite to start anew without it, or another --output"
+                    "--overwrite to start again without it, or another --output"
                 )
             dump_options(args, folder / "train.yaml")
         bar = Progress(config.iterations, args.quiet or not ranks.first)
