@@ -36,6 +36,7 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_custom_sections = ["Result"]  # a "Returns" that is prose
 html_theme = "furo"
 html_title = f"DUAL {__version__}"
 html_show_sourcelink = False
@@ -54,6 +55,7 @@ def _for_the_site(app: Any, name: str, source: List[str]) -> None:
     """Uncover what is for the site alone; the page `start` is the README."""
     if name == "start":
         readme = (HERE.parent / "README.rst").read_text(encoding="utf-8")
+        readme = re.sub(r"<docs/(\w+)\.md>", r"<\1.html>", readme)
         source[0] = readme.replace("docs/images/", "images/")
     else:
         text = _SITE.sub(r"\1", source[0])
@@ -72,7 +74,7 @@ def _descriptions(app: Any, what: str, name: str, obj: Any, options: Any, lines:
         if entry and not entry.group(1) and not _TYPE.match(entry.group(3)):
             told += [entry.group(2), "    " + entry.group(3)]
         elif line == "-------" and told[-1] == "Returns" and _is_sentence(lines[number + 1]):
-            told[-1:] = ["**Returns**", ""]
+            told[-1:] = ["Result", "------"]
         else:
             told.append(line)
     lines[:] = told
@@ -85,4 +87,5 @@ def _is_sentence(line: str) -> bool:
 def setup(app: Any) -> None:
     """Connect the two."""
     app.connect("source-read", _for_the_site)
+    app.connect("env-get-outdated", lambda *arguments: ["start"])
     app.connect("autodoc-process-docstring", _descriptions, priority=100)
