@@ -46,19 +46,51 @@ def model(
     return path
 
 
+def draw_all(models: Dict[str, Path], tomogram: Path, truth: np.ndarray, output: Path) -> None:
+    """A picture a symptom: raw, right, wrong."""
+    raw = open_volume(tomogram).load()
+
+    def denoised(volume: np.ndarray = raw, **options: object) -> np.ndarray:
+        given = {"voxel_size_A": SIZE_A, "model": models["good"], **options}
+        array = dual_core.denoise(volume, **given).array
+        assert array is not None
+        return array
+
+    def draw(name: str, volumes: Dict[str, np.ndarray]) -> None:
+        # Gold would take the whole grey scale.
+        shown = {key: np.clip(v, *np.percentile(v, [0.7, 99.3])) for key, v in volumes.items()}
+        slices_figure(shown, output / f"wrong_{name}.png", SIZE_A)
+
+    right = denoised()
+    both = {"raw": raw, "right": right}
+    draw("contrast", {**both, "wrong contrast": denoised(contrast="bright")})
+    cut = dual_core.Machine(tile=32, halo=0)
+    draw("seams", {**both, "tiles without halo": denoised(machine=cut)})
+    draw("voxel_size", {**both, "a third of the voxel size": denoised(voxel_size_A=SIZE_A / 3)})
+    draw("lacking", {**both, "poor clean domain": denoised(model=models["lacking"])})
+    draw("short", {**both, "3 iterations": denoised(model=models["short"])})
+    draw("grid", {**both, "without the last filter": denoised(model=models["gridded"])})
+    draw("strength", {**both, "strength 0.3": denoised(strength=0.3)})
+    draw("removed", {**both, "removed": raw - right})
+    draw("wedge", {**both, "truth": -truth})
+    smooth = gaussian_filter(raw, 2.0)
+    draw("filtered", {"filtered first": smooth, "its result": denoised(smooth), "right": right})
+    lying = denoised(np.ascontiguousarray(np.swapaxes(raw, 0, 1)))
+    draw("turned", {**both, "beam along y": np.swapaxes(lying, 0, 1)})
+
+
 def main() -> None:
     """Make everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("benchmarks/output/symptoms"))
     args = parser.parse_args()
-    work, output = args.work, args.output
-    noisy = []
-    for number, path in enumerate(cells(work / "specimen", True, 3, 1)):
-        noisy.append(work / f"tomo_{number}.mrc")
-        if not noisy[-1].exists():
-            dual_core.project(path, output=noisy[-1], tilt_range=TILTS, snr=0.4, seed=5)
-    truth = open_volume(cells(work / "specimen", True, 3, 1)[0]).load()
+    work = args.work
+    specimen = cells(work / "specimen", True, 3, 1)
+    noisy = [work / f"tomo_{number}.mrc" for number in range(len(specimen))]
+    for grand_model, path in zip(specimen, noisy):
+        if not path.exists():
+            dual_core.project(grand_model, output=path, tilt_range=TILTS, snr=0.4, seed=5)
     rich, poor = cells(work / "rich", True, 3, 2), cells(work / "poor", False, 3, 3)
     # Shorter than any preset, and the denoiser alone: enough for pictures.
     quick = dual_core.preset_config(
@@ -66,47 +98,17 @@ def main() -> None:
         recorrupted=0,
     )
     small = dataclasses.replace(quick.network, channels=(12, 24, 48))
-    good = model(work / "good", noisy, rich, quick)
-    lacking = model(work / "lacking", noisy, poor, dataclasses.replace(quick, network=small))
-    short = model(work / "short", noisy, rich, dataclasses.replace(quick, iterations=3))
-    network = dataclasses.replace(small, output_filter=False)
-    plain = dataclasses.replace(quick, iterations=15, network=network)
-    gridded = model(work / "gridded", noisy, rich, plain)
-
-    raw = open_volume(noisy[0]).load()
-    right = dual_core.denoise(raw, good, voxel_size_A=SIZE_A).array
-    assert right is not None
-
-    def draw(name: str, volumes: Dict[str, np.ndarray]) -> None:
-        # Gold would take the whole grey scale.
-        shown = {name: np.clip(v, *np.percentile(v, [0.7, 99.3])) for name, v in volumes.items()}
-        slices_figure(shown, output / f"wrong_{name}.png", SIZE_A)
-
-    def other(**options: object) -> np.ndarray:
-        given = {"voxel_size_A": SIZE_A, "model": good, **options}
-        array = dual_core.denoise(raw, **given).array
-        assert array is not None
-        return array
-
-    draw("contrast", {"raw": raw, "right": right, "wrong contrast": other(contrast="bright")})
-    cut = dual_core.Machine(tile=32, halo=0)
-    draw("seams", {"raw": raw, "right": right, "tiles without halo": other(machine=cut)})
-    draw("voxel_size", {"raw": raw, "right": right, "a third of the voxel size": other(
-        voxel_size_A=SIZE_A / 3)})
-    draw("lacking", {"raw": raw, "right": right, "poor clean domain": other(model=lacking)})
-    draw("short", {"raw": raw, "right": right, "3 iterations": other(model=short)})
-    draw("grid", {"raw": raw, "right": right, "without the last filter": other(model=gridded)})
-    draw("strength", {"raw": raw, "right": right, "strength 0.3": other(strength=0.3)})
-    draw("removed", {"raw": raw, "right": right, "removed": raw - right})
-    smooth = gaussian_filter(raw, 2.0)
-    twice = dual_core.denoise(smooth, good, voxel_size_A=SIZE_A).array
-    assert twice is not None
-    draw("filtered", {"filtered first": smooth, "its result": twice, "right": right})
-    draw("wedge", {"raw": raw, "right": right, "truth": -truth})
-    tilted = np.ascontiguousarray(np.swapaxes(raw, 0, 1))
-    lying = dual_core.denoise(tilted, good, voxel_size_A=SIZE_A).array
-    assert lying is not None
-    draw("turned", {"raw": raw, "right": right, "beam along y": np.swapaxes(lying, 0, 1)})
+    plain = dataclasses.replace(small, output_filter=False)
+    wanted = {
+        "good": (rich, quick),
+        "lacking": (poor, dataclasses.replace(quick, network=small)),
+        "short": (rich, dataclasses.replace(quick, iterations=3)),
+        "gridded": (rich, dataclasses.replace(quick, iterations=15, network=plain)),
+    }
+    models = {
+        name: model(work / name, noisy, clean, config) for name, (clean, config) in wanted.items()
+    }
+    draw_all(models, noisy[0], open_volume(specimen[0]).load(), args.output)
 
 
 if __name__ == "__main__":
