@@ -1,5 +1,6 @@
 # make demo            the engine alone in .venv, then the main job on a small synthetic cell
 # make test            everything in .venv, then ruff, mypy and every test with its coverage
+# make docs            the site of docs/ in docs/_build/html
 # make scipion-demo    all of the plugin in one Scipion project (SCREENSHOTS=folder: and pictures)
 #
 # Another interpreter:       make test PYTHON=python3.12
@@ -21,16 +22,17 @@ PYTHON38 ?= $(shell for python in python3.8 "$$(pyenv prefix \
 	"$$(pyenv whence python3.8 2>/dev/null | tail -n 1)" 2>/dev/null)/bin/python3.8"; do \
 	"$$python" -c 'import venv, ensurepip, tkinter' 2>/dev/null && echo "$$python" && break; done)
 VENV38 ?= $(VENV)/python38
+DOCS_VENV ?= $(VENV)/docs
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS)
 INPUTS := setup.py dual_core/__init__.py $(wildcard $(CONSTRAINTS))
 
-.PHONY: help test demo scipion-demo lint unit environment python38 clean distclean
+.PHONY: help test demo docs scipion-demo lint unit environment python38 clean distclean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 test: packages-test lint unit
 
@@ -52,6 +54,20 @@ demo: packages-demo $(VENV)/.stamp-core
 scipion-demo: packages-test $(VENV)/.stamp-test
 	$(BIN)/python benchmarks/scipion_demo.py --output $(DEMO_OUTPUT)/scipion \
 	  $(if $(SCREENSHOTS),--screenshots $(SCREENSHOTS))
+
+# Nothing of the engine's beside what its docstrings are read with: torch is not needed.
+docs: $(DOCS_VENV)/.stamp
+	$(DOCS_VENV)/bin/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+$(DOCS_VENV)/.stamp: setup.py $(wildcard $(CONSTRAINTS))
+	@echo "Installing Sphinx into $(DOCS_VENV): half a minute"
+	@$(PYTHON) -m venv $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install --quiet setuptools -c $(CONSTRAINTS)
+	@$(DOCS_VENV)/bin/python -c '$(REQUIREMENTS)' docs | grep -v mrcfile > $(DOCS_VENV)/requirements.txt
+	@$(DOCS_VENV)/bin/python -m pip install --quiet -c $(CONSTRAINTS) \
+	  -r $(DOCS_VENV)/requirements.txt scipy PyYAML
+	@touch $@
 
 environment: packages-test $(VENV)/.stamp-test
 
@@ -108,7 +124,7 @@ $(VENV38)/.stamp: $(INPUTS) | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist docs/_build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
 	find dual_alias dual_core dual_scipion tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

@@ -60,6 +60,7 @@ TEST = [
     # Simulated tomograms must suit its training: its steps are run up to the program's start.
     "scipion-em-deepfinder>=3.2.3",
 ]
+DOCS = ["sphinx>=7.0", "myst-parser>=2.0", "furo>=2023.5.20"]
 
 setup(
     name="scipion-em-dual",
@@ -94,6 +95,7 @@ setup(
     extras_require={
         "core": CORE,
         "test": TEST,
+        "docs": DOCS,
         "baselines": ["SimpleITK>=2.2"],
         "molecules": ["gemmi>=0.6"],
         "all": [*CORE, "SimpleITK>=2.2", "gemmi>=0.6"],

@@ -26,8 +26,8 @@ def add_shard_argument(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--shard",
         metavar="I/N",
-        help="do a fixed share of the list alone: file I and every N-th after it, so that the "
-        "jobs of an array can share the work; 'dual info DIR' sums up all of them",
+        help="process only file I of the list and every N-th after it, so that the jobs of an "
+        "array share the work; 'dual info DIR' sums up all of them",
     )
 
 
@@ -38,7 +38,7 @@ def add_tomogram_arguments(parser: argparse.ArgumentParser) -> argparse._Argumen
         "--contrast",
         choices=("auto", "dark", "bright"),
         default="auto",
-        help="whether density is dark or bright in the tomograms; auto finds out and says so",
+        help="whether density is dark or bright in the tomograms; auto detects and reports it",
     )
     tomogram.add_argument(
         "--voxel-size",

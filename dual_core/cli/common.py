@@ -50,7 +50,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, nested: bool = False) 
         help="take options from this file; the command line wins",
     )
     group.add_argument(
-        "-v", "--verbose", action="store_true", default=default(False), help="say more"
+        "-v", "--verbose", action="store_true", default=default(False), help="more messages"
     )
     group.add_argument(
         "-q", "--quiet", action="store_true", default=default(False), help="warnings only"
@@ -79,7 +79,7 @@ def add_precision_argument(group: argparse._ActionsContainer) -> None:
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="arithmetic of the U-Nets; auto takes bfloat16 where it is faster",
+        help="number format of the U-Nets; auto takes bfloat16 where it is faster",
     )
 
 

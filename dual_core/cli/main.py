@@ -22,27 +22,51 @@ from dual_core.cli.parsing import (
 from dual_core.cli.streams import lasting_streams
 from dual_core.errors import DualError
 
-# name -> (module, one line for the help), in the order of a first run. A module is imported only
-# when its command is called.
-COMMANDS: Dict[str, Tuple[str, str]] = {
-    "pack": ("dual_core.cli.commands.pack", "make a grand model by packing molecules"),
-    "project": ("dual_core.cli.commands.project", "simulate a tomogram from a grand model"),
-    "info": ("dual_core.cli.commands.info", "what a model file or a volume says about itself"),
-    "train": ("dual_core.cli.commands.train", "train a model on tomograms and grand models"),
-    "denoise": ("dual_core.cli.commands.denoise", "denoise tomograms with a trained model"),
-    "simulate": (
-        "dual_core.cli.commands.simulate", "simulate tomograms with a trained model, labelled"
-    ),
-    "translate": ("dual_core.cli.commands.translate", "translate between two domains of tomograms"),
-    "compensate": (
-        "dual_core.cli.commands.compensate", "fill the missing wedge with a trained model"
-    ),
-    "pick": ("dual_core.cli.commands.pick", "pick particles by a 3D Difference of Gaussians"),
-    "average": ("dual_core.cli.commands.average", "average at picks: do they sit on particles?"),
-    "evaluate": ("dual_core.cli.evaluations.evaluate", "score volumes against a truth"),
-    "report": ("dual_core.cli.commands.report", "one page to look at: a run and its results"),
-    "demo": ("dual_core.cli.commands.demo", "everything on a small synthetic cell, with pictures"),
+# name -> (module, one line for the help), by what a user wants. A module is imported only when its
+# command is called.
+GROUPS: Dict[str, Dict[str, Tuple[str, str]]] = {
+    "prepare": {
+        "info": ("dual_core.cli.commands.info", "describe volumes, models and folders of them"),
+        "pack": ("dual_core.cli.commands.pack", "pack molecules into grand models (clean cells)"),
+        "project": (
+            "dual_core.cli.commands.project",
+            "simulate tilt series and tomograms of grand models, without a network",
+        ),
+    },
+    "train": {
+        "train": ("dual_core.cli.commands.train", "train a model on tomograms and grand models"),
+        "report": ("dual_core.cli.commands.report", "an HTML page on a training and its results"),
+    },
+    "use": {
+        "denoise": ("dual_core.cli.commands.denoise", "denoise tomograms with a trained model"),
+        "compensate": (
+            "dual_core.cli.commands.compensate", "fill the missing wedge with a trained model"
+        ),
+        "simulate": (
+            "dual_core.cli.commands.simulate", "simulate labelled tomograms with a trained model"
+        ),
+        "translate": (
+            "dual_core.cli.commands.translate", "translate between two kinds of tomograms"
+        ),
+        "pick": ("dual_core.cli.commands.pick", "pick particles by a 3D Difference of Gaussians"),
+    },
+    "judge": {
+        "evaluate": (
+            "dual_core.cli.evaluations.evaluate",
+            "score volumes and picks, compare half maps, write the trust report",
+        ),
+        "average": (
+            "dual_core.cli.commands.average", "average subvolumes at picks, to check the picks"
+        ),
+    },
+    "try": {
+        "demo": ("dual_core.cli.commands.demo", "the whole workflow on small synthetic cells"),
+        "completion": (
+            "dual_core.cli.completion", "print a script for completion in a shell"
+        ),
+    },
 }
+COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 EPILOG = "'dual COMMAND --help' shows the options of a command and an example."
 _PROGRAM_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--debug")
@@ -157,14 +181,22 @@ def build_parser(name: str, module: ModuleType) -> CommandParser:
     return parser
 
 
+def parser_of(name: str) -> CommandParser:
+    """The parser of a command by its name."""
+    return build_parser(name, _load(name))
+
+
 def _overview() -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    lines = []
+    for group, commands in GROUPS.items():
+        lines += ["", f"{group}:"]
+        lines += [f"  {name:{width}}  {text}" for name, (_, text) in commands.items()]
     parser = CommandParser(
         prog="dual",
         usage="dual [--help] [--version] COMMAND ...",
-        description="Denoising and simulation of cryo-electron tomograms, learned from them.\n\n"
-        "commands:\n" + "\n".join(lines),
+        description="Denoise and simulate cryo-electron tomograms with networks trained on them.\n"
+        + "\n".join(lines),
         epilog=EPILOG,
     )
     parser.add_argument("--version", action="store_true", help="print the version")

@@ -34,7 +34,7 @@ def csv_columns(path: Path, text: str) -> Dict[str, List[str]]:
     try:
         rows = [row for row in csv.reader(io.StringIO(text)) if row]
     except csv.Error as error:
-        raise DualError(f"{path}: is no CSV file ({error}); mend the file") from error
+        raise DualError(f"{path}: is no CSV file ({error}); correct the file") from error
     if not rows:
         raise DualError(f"{path}: empty; give a CSV file with a header")
     header = [name.strip() for name in rows[0]]
@@ -42,7 +42,7 @@ def csv_columns(path: Path, text: str) -> Dict[str, List[str]]:
         if len(row) != len(header):
             raise DualError(
                 f"{path}: row {number} has {len(row)} values under {len(header)} column names; "
-                "mend the file"
+                "correct the file"
             )
     return {name: [row[at].strip() for row in rows[1:]] for at, name in enumerate(header)}
 
@@ -64,7 +64,7 @@ def star_columns(path: Path, text: str) -> Dict[str, List[str]]:
         else:
             rows.append(words)
     if any(len(row) != len(names) for row in rows):
-        raise DualError(f"{path}: rows and columns of its table do not agree; mend the file")
+        raise DualError(f"{path}: rows and columns of its table do not agree; correct the file")
     table = {name: [row[at] for row in rows] for at, name in enumerate(names)}
     if len(set(table.get("rlnTomoName", table.get("rlnMicrographName", [])))) > 1:
         raise DualError(f"{path}: particles of several tomograms; give one file a tomogram")
@@ -97,13 +97,13 @@ def numbers(path: Path, columns: Columns, names: Sequence[str]) -> np.ndarray:
     except ValueError as error:
         raise DualError(
             f"{path}: {', '.join(names)}: not all are numbers ({printable(str(error), 120)}); "
-            "mend the file"
+            "correct the file"
         ) from error
     if not np.isfinite(values).all():
-        raise DualError(f"{path}: {', '.join(names)}: NaN or infinite values; mend the file")
+        raise DualError(f"{path}: {', '.join(names)}: NaN or infinite values; correct the file")
     if values.size and not COORDINATE_A.hold(float(np.abs(values).max())):
         raise DualError(
             f"{path}: {', '.join(names)}: a value of {np.abs(values).max():.3g} makes no sense; "
-            "mend the file"
+            "correct the file"
         )
     return values

@@ -10,6 +10,7 @@ shot noise (hundreds of electrons a pixel), perfect tilt alignment.
 from __future__ import annotations
 
 import logging
+import zlib
 from dataclasses import dataclass
 from typing import Iterable, Iterator, List, Sequence
 
@@ -46,6 +47,15 @@ class Tomograms:
     full: np.ndarray
     odd: np.ndarray
     even: np.ndarray
+
+
+def generator_of(grand_model: np.ndarray, seed: int) -> np.random.Generator:
+    """The generator of the noise of a grand model's tomogram.
+
+    Two cells must not share one noise, and neither a file's name nor its place in a list may
+    change the result: the voxels decide.
+    """
+    return np.random.default_rng([seed, zlib.crc32(grand_model.tobytes())])
 
 
 def simulate_tomogram(
@@ -191,7 +201,7 @@ def _checked(grand_model: np.ndarray) -> np.ndarray:
         raise DualError(f"a grand model has three axes, not {grand_model.ndim}; give a 3D volume")
     density = np.asarray(grand_model, dtype=np.float32)
     if not np.isfinite(density).all():
-        raise DualError("the grand model holds NaN or infinity; mend it first")
+        raise DualError("the grand model holds NaN or infinity; replace these values first")
     if density.min() == density.max():
         raise DualError("the grand model is constant: nothing to project; check the file")
     return density

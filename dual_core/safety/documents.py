@@ -196,7 +196,7 @@ def read_yaml(path: Union[str, Path], what: str = "") -> Any:
         where = f" at line {mark.line + 1}" if mark is not None else ""
         told = getattr(error, "problem", None)
         reason = f" ({printable(str(told), 80)})" if told else ""
-        raise DualError(f"{name}: not valid YAML{where}{reason}; mend the file") from error
+        raise DualError(f"{name}: not valid YAML{where}{reason}; correct the file") from error
     except ValueError as error:
         reason = printable(str(error), 80)
-        raise DualError(f"{name}: a value is impossible ({reason}); mend the file") from error
+        raise DualError(f"{name}: a value is impossible ({reason}); correct the file") from error

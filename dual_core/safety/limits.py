@@ -59,7 +59,7 @@ def within(value: float, bounds: Bounds, what: str, advice: Optional[str] = None
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not bounds.hold(value):
         mend = advice or f"give a number {bounds}"
-        raise DualError(f"{what} is {shown(value)}, outside of what makes sense; {mend}")
+        raise DualError(f"{what} is {shown(value)}, outside of the possible range; {mend}")
     return value
 
 

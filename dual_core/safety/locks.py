@@ -80,8 +80,8 @@ def _take(path: Path, folder: Path, what: str) -> int:
                 logger.warning("%s: this file system has no locks; run only one here", name)
                 return -1
             raise DualError(
-                f"{name}: {what} runs in this folder already ({printable(told) or 'unknown'}); "
-                "wait for it, or choose another folder"
+                f"{name}: {what} is already running here ({printable(told) or 'unknown'}); wait "
+                "for it, or choose another folder"
             ) from error
         with contextlib.suppress(OSError):
             if os.fstat(descriptor).st_ino == os.stat(path).st_ino:

@@ -105,7 +105,8 @@ def test_module_entry_point_and_version():
 
 def test_no_arguments_shows_the_overview(capsys):
     assert cli.main([]) == 0
-    assert "commands:" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(f"\n{group}:\n" in said for group in ("prepare", "train", "use", "judge"))
 
 
 @pytest.mark.parametrize(
@@ -392,11 +393,51 @@ def test_every_help_has_an_example_and_no_python(name, parser):
         assert block.split("example:")[0].count("(default") <= 1, block
 
 
-def test_commands_are_in_the_order_of_a_first_run():
-    assert list(cli.COMMANDS) == [
-        "pack", "project", "info", "train", "denoise", "simulate", "translate", "compensate",
-        "pick", "average", "evaluate", "report", "demo",
-    ]
+def test_commands_are_grouped_by_what_a_user_wants():
+    assert {group: list(commands) for group, commands in cli.GROUPS.items()} == {
+        "prepare": ["info", "pack", "project"],
+        "train": ["train", "report"],
+        "use": ["denoise", "compensate", "simulate", "translate", "pick"],
+        "judge": ["evaluate", "average"],
+        "try": ["demo", "completion"],
+    }
+
+
+@pytest.fixture(scope="module")
+def completed(tmp_path_factory):
+    """What a bash with our script makes of words, the last of which is being typed."""
+    script = tmp_path_factory.mktemp("completion") / "dual.bash"
+    done = subprocess.run(
+        [sys.executable, "-m", "dual_core", "completion", "bash"], capture_output=True, text=True
+    )
+    script.write_text(done.stdout)
+    program = f'source {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _dual; '
+    program += 'echo "${COMPREPLY[*]}"'
+
+    def complete(*words):
+        line = ["bash", "-c", program, "bash", *words]
+        return subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
+
+    return complete
+
+
+def test_a_shell_completes_commands_options_and_choices(completed):
+    assert completed("dual", "de") == ["denoise", "demo"]
+    assert completed("dual", "denoise", "--out") == ["--output", "--output-contrast"]
+    assert completed("dual", "denoise", "--units", "") == ["input", "standardised"]
+    assert completed("dual", "denoise", "t.mrc", "--units", "s") == ["standardised"]
+    assert completed("dual", "evaluate", "v") == ["volumes"]
+    assert completed("dual", "evaluate", "volumes", "--tr") == ["--truth"]
+    assert completed("dual", "evaluate", "volumes", "--contrast", "d") == ["dark"]
+    # The name of a file is for the shell.
+    assert completed("dual", "denoise", "to") == []
+
+
+def test_a_shell_completes_every_command_and_option(completed):
+    assert set(completed("dual", "")) == {*cli.COMMANDS, "--help", "--version"}
+    for name, parser in commands_with_nested():
+        options = {option for option in parser._option_string_actions if option.startswith("--")}
+        assert set(completed("dual", *name.split(), "--")) == options, name
 
 
 # --- folders for results ------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""Average what lies at picks, without alignment: a check that they sit on particles.
+"""Average subvolumes at the picks, without alignment: a check that picks are on particles.
 
 Give the tomograms and, in the same order, a list of picks for each. Average raw tomograms, also
 where the picks come from denoised ones. Writes OUTPUT/average.mrc (density bright) and its radial
 profile. Right picks give a ball of the particle's size; its height falls with every wrong pick.
-Picks in noise give a low ball, too: it is no proof that there are particles.
+Picks in noise give a low ball, too: an average is no proof that there are particles.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lists of picks, CSV or STAR, one for each tomogram in the same order",
     )
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     particle = parser.add_argument_group("particles")
     particle.add_argument(
-        "--diameter", type=positive_float, metavar="A", help="of the particle in angstrom"
+        "--diameter", type=positive_float, metavar="A", help="diameter of the particle in angstrom"
     )
     particle.add_argument(
         "--box",

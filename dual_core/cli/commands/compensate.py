@@ -48,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model file (.safetensors) of 'dual train --task missing-wedge', or a denoising model",
     )
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     files.add_argument(
         "--measured-from",
         metavar="DENOISING_MODEL",
-        help="take the measured coefficients from the tomogram after this denoising model, "
-        "instead of from the tomogram",
+        help="take the measured coefficients from the tomogram denoised with this model, instead "
+        "of from the raw tomogram",
     )
     files.add_argument(
         "--resume",
@@ -68,8 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=finite_float,
         metavar=("MIN", "MAX"),
-        help="smallest and largest tilt angle in degrees, such as -60 60 or -50 70; may be left "
-        "out only if the model file knows it ('dual info')",
+        help="smallest and largest tilt angle in degrees, such as -60 60 or -50 70; can be "
+        "left out only if the model file has it ('dual info')",
     )
     wedge.add_argument(
         "--tilt-axis", choices=("y", "x"), default="y", help="axis of the tilt; the beam is z"
@@ -85,9 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--amplitude",
         choices=("auto", "shells", "single", "model"),
         default="auto",
-        help="of what fills: fitted to the measured region for each frequency (shells), with "
-        "one factor for all (single), or as the model gives it (model); auto takes shells for a "
-        "denoising model and model for a missing-wedge model",
+        help="amplitude of the prediction: fitted to the measured region shell by shell (shells), "
+        "with one factor for all frequencies (single), or as the network gives it (model); auto "
+        "is shells for a denoising model and model for a missing-wedge model",
     )
     add_tomogram_arguments(parser)
     add_memory_argument(add_machine_arguments(parser))

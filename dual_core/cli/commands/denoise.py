@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, metavar="M", help="model file (.safetensors) of 'dual train'"
     )
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     files.add_argument(
         "--resume",
@@ -70,8 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-measured",
         choices=("yes", "no"),
         default="no",
-        help="give back what the tomogram shows beyond its noise and the network does not explain, "
-        "so that nothing that was measured is lost",
+        help="restore structure that stands out of the noise of the tomogram and is missing in the "
+        "network's output, so that nothing that was measured is lost",
     )
     result.add_argument(
         "--explained",
@@ -79,8 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write T_explained.mrc, the part of the tomogram that the result explains: the "
         "result through the tomogram's own transfer; the tomogram less it is what was removed",
     )
-    add_tomogram_arguments(parser)
-    parser.add_argument(
+    add_tomogram_arguments(parser).add_argument(
         "--tilt-axis",
         choices=("y", "x"),
         help="axis of the tilt (default: that of the tomograms the model was trained on)",

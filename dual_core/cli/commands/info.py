@@ -1,6 +1,8 @@
-"""Say what a model file or a volume is: a model's card, or a volume's facts and statistics.
+"""Describe models and volumes: the card of a model, or the header and statistics of a volume.
 
-Of a folder of results it says what is done, what failed and what is missing, over all shards.
+Several files, or a folder of volumes and models, give a table with a line for each. A folder that a
+command wrote gives what is done, what failed and what is missing, over all shards; --table gives
+the table of its files.
 """
 
 from __future__ import annotations
@@ -11,25 +13,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict
 
-from dual_core.cli.common import (
-    voxel_size,
-)
+from dual_core.cli.common import voxel_size
+from dual_core.cli.info_table import MODEL_SUFFIX, files_in, print_table
 
 EXAMPLE = """
 dual info run/model.safetensors
 dual info tomo_1.mrc
+dual info tomo_*.mrc run/model.safetensors
 dual info denoised
+dual info denoised --table
 """
-
-MODEL_SUFFIX = ".safetensors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dual info``."""
     parser.add_argument(
-        "file",
+        "files",
+        nargs="+",
         metavar="FILE",
-        help="a model (.safetensors), an MRC volume or a folder of results",
+        help="models (.safetensors), MRC volumes, or a folder",
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="a table, also of one file or a folder of results"
     )
     parser.add_argument(
         "--voxel-size",
@@ -41,16 +46,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``dual info``: YAML on stdout."""
+    """Run ``dual info``: YAML or a table on stdout; 1 where a file of the table is unreadable."""
     import yaml
 
-    path = Path(args.file)
+    paths = [Path(file) for file in args.files]
+    if len(paths) > 1 or args.table:
+        return print_table([one for path in paths for one in files_in(path)], args.voxel_size)
+    path = paths[0]
+    inside = files_in(path) if path.is_dir() else []
+    models = [one for one in inside if one.suffix.lower() == MODEL_SUFFIX]
     # Of a training directory the reader of cards says where its model is.
-    is_model = path.suffix.lower() == MODEL_SUFFIX or bool(list(path.glob(f"*{MODEL_SUFFIX}")))
-    if is_model:
+    if path.suffix.lower() == MODEL_SUFFIX or (inside and models == inside):
         facts: Any = _model_facts(path)
     else:
-        facts = _batch_facts(path) or _volume_facts(path, args.voxel_size)
+        facts = _batch_facts(path)
+        if facts is None and inside:
+            return print_table(inside, args.voxel_size)
+        facts = facts or _volume_facts(path, args.voxel_size)
     # Lists of numbers on one line, and nothing folded.
     yaml.safe_dump(
         facts,
@@ -70,7 +82,7 @@ def _batch_facts(path: Path) -> Any:
     if not path.is_dir():
         return None
     found = [sum_up(path, command) for command in batches_in(path)]
-    return found[0] if len(found) == 1 else found
+    return found[0] if len(found) == 1 else found or None
 
 
 def _model_facts(path: Path) -> Dict[str, Any]:

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: all built-in molecules, 100 kDa to 4 MDa, that fit into the sample)",
     )
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     files.add_argument(
         "--count", type=positive_int, default=1, metavar="N", help="number of grand models"

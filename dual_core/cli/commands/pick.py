@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Sequence
+from typing import Any, Dict
 
 from dual_core.cli.batch_options import (
     add_shard_argument,
@@ -23,10 +22,6 @@ from dual_core.cli.common import (
     positive_int,
     progress_bar,
 )
-
-if TYPE_CHECKING:
-    from dual_core.picking import PickResult
-    from dual_core.volumes.reading import Volume
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument("tomograms", nargs="+", metavar="T.mrc", help="tomograms, any MRC mode")
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     files.add_argument(
         "--resume",
@@ -52,35 +47,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shard_argument(files)
     particle = parser.add_argument_group("particle")
     particle.add_argument(
-        "--diameter", type=positive_float, metavar="A", help="of the particle in angstrom"
+        "--diameter", type=positive_float, metavar="A", help="diameter of the particle in angstrom"
     )
     particle.add_argument(
         "--sigma",
         type=positive_float,
         metavar="VOXELS",
-        help="of the narrower Gaussian in voxels (default: diameter / 3.46)",
+        help="sigma of the narrower Gaussian in voxels (default: diameter / 3.46)",
     )
     particle.add_argument(
         "--factor",
         type=positive_float,
         default=1.1,
         metavar="K",
-        help="the wider Gaussian is so many times the narrower",
+        help="ratio of the sigmas of the two Gaussians",
     )
     particle.add_argument(
         "--min-distance",
         dest="min_distance",
         type=positive_float,
         metavar="A",
-        help="least distance of two picks in angstrom (default: 24/28 of the diameter)",
+        help="smallest distance between two picks in angstrom (default: 24/28 of the diameter)",
     )
     amount = parser.add_argument_group("how many").add_mutually_exclusive_group()
-    amount.add_argument("--number", type=positive_int, metavar="N", help="the best N of each")
+    amount.add_argument("--number", type=positive_int, metavar="N", help="the best N per tomogram")
     amount.add_argument(
         "--threshold",
         type=positive_float,
         metavar="SIGMAS",
-        help="all with a score of at least this, in robust deviations of the filtered tomogram "
+        help="all picks with at least this score, in robust standard deviations of the filtered "
+        "tomogram "
         "(default: 4, unless there is --number)",
     )
     where = parser.add_argument_group("where")
@@ -88,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--border",
         type=positive_float,
         metavar="A",
-        help="no picks so near to a face of the tomogram, in angstrom",
+        help="no picks closer than this to a face of the tomogram, in angstrom",
     )
     where.add_argument(
         "--mask", metavar="M.mrc", help="pick where this volume is above 0.5; for all tomograms"
@@ -97,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--boundary",
         choices=("mean", "mirror"),
         default="mean",
-        help="what is taken to be outside the tomogram: its mean, or its mirror image",
+        help="what is assumed outside the tomogram: its mean, or its mirror image",
     )
     add_tomogram_arguments(parser)
 
@@ -106,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     """Run ``dual pick``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.errors import DualError
     from dual_core.picking import PickOptions, pick_particles
+    from dual_core.picking.files import write_picks
     from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
     from dual_core.tasks.shards import Shard, ShardStatus
     from dual_core.volumes.byte_volumes import as_mask
@@ -145,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
         volume = open_volume(job.source, voxel_size_A=args.voxel_size)
         with progress_bar(job.source.name, unit="plane") as progress:
             picked = pick_particles(volume, options, mask, progress)
-        _write(job.output, volume, picked)
+        write_picks(job.output, volume, picked)
         told = {
             "picks": len(picked.scores),
             "maxima": picked.maxima,
@@ -167,25 +164,3 @@ def run(args: argparse.Namespace) -> int:
         status.write(summary)
     tell_failures(summary, len(jobs))
     return summary.status
-
-
-def _write(path: Path, volume: Volume, picked: PickResult) -> None:
-    from dual_core.particles import position_columns, write_csv, write_star
-
-    scores = [f"{score:.4f}" for score in picked.scores]
-    # First, so that the CSV, which the record of the batch looks at, means that both are there.
-    write_star(
-        path.with_suffix(".star"),
-        Path(volume.name).stem,
-        picked.positions,
-        volume.voxel_size_A,
-        volume.shape,
-        {"rlnAutopickFigureOfMerit": scores},
-    )
-    columns: Dict[str, Sequence[object]] = {
-        "pick": list(range(1, len(scores) + 1)),
-        **position_columns(picked.positions, volume.voxel_size_A),
-        "score_sigmas": scores,
-        "difference_of_gaussians": [f"{value:.6g}" for value in picked.values],
-    }
-    write_csv(path, columns)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import zlib
 from typing import TYPE_CHECKING, Dict
 
 from dual_core.cli.common import (
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "grand_models", nargs="+", metavar="G.mrc", help="grand models, any MRC mode"
     )
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     files.add_argument(
         "--halves",
@@ -241,13 +240,9 @@ def _simulate(
     grand_model: np.ndarray, config: SimulatorConfig, seed: int, halves: bool
 ) -> Dict[str, np.ndarray]:
     """Tomograms by the suffix of their file names."""
-    import numpy as np
+    from dual_core.physics.simulate import generator_of, simulate_halves, simulate_tomogram
 
-    from dual_core.physics.simulate import simulate_halves, simulate_tomogram
-
-    # Two cells must not share one noise, and neither the file's name nor its place in the list
-    # may change the result: the content decides.
-    rng = np.random.default_rng([seed, zlib.crc32(grand_model.tobytes())])
+    rng = generator_of(grand_model, seed)
     if not halves:
         return {"": simulate_tomogram(grand_model, config, rng)}
     series = simulate_halves(grand_model, config, rng)

@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dual simulate``."""
     files = parser.add_argument_group("files")
     files.add_argument(
-        "grand_models", nargs="+", metavar="G.mrc", help="grand models, as of 'dual pack'"
+        "grand_models", nargs="+", metavar="G.mrc", help="grand models, as 'dual pack' writes them"
     )
     files.add_argument(
         "--model", required=True, metavar="M", help="model file (.safetensors) of 'dual train'"
     )
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     files.add_argument(
         "--resume",
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         default=1,
         metavar="N",
-        help="tomograms from each grand model, each with noise of its own",
+        help="tomograms per grand model, each with different noise",
     )
     noise.add_argument(
         "--noise-from",
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="T.mrc",
-        help="noise like that of these tomograms; of several, copy 1 takes the first and so on "
+        help="imitate the noise of these tomograms: copy 1 that of the first, and so on "
         "(default: random noise codes)",
     )
     noise.add_argument(
@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--contrast",
         choices=("auto", "dark", "bright"),
         default="auto",
-        help="whether density is dark or bright in the grand models; auto finds out and says so",
+        help="whether density is dark or bright in the grand models; auto detects and reports it",
     )
     model.add_argument(
         "--standardise",

@@ -1,8 +1,8 @@
 """Train a model from tomograms and grand models, without labels, pairs or half maps.
 
 The result is OUTPUT/model.safetensors. Beside it lie config.yaml, history.jsonl, preview pictures
-and a checkpoint, from which --resume goes on exactly where the run was when it stopped.
-On several GPUs it is started by torchrun, and has --batch patches on each.
+and a checkpoint; --resume continues exactly where the run stopped.
+On several GPUs start it with torchrun; each GPU has --batch patches.
 """
 
 from __future__ import annotations
@@ -68,18 +68,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="H.mrc",
             help=f"{which} halves of the tomograms, in the same order, or one pattern such as "
             f"'{{name}}_{which}.mrc', where {{name}} is the tomogram's name and {{folder}} its "
-            "folder: the noise is measured on the difference of the halves, else on the tomograms",
+            "folder: the noise is then measured on the difference of the halves",
         )
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="training directory, made if need be"
+        "--output", required=True, metavar="DIR", help="training directory, created if missing"
     )
     files.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint in the output folder"
+        "--resume", action="store_true", help="continue from the checkpoint in the output folder"
     )
     files.add_argument(
         "--overwrite",
         action="store_true",
-        help="start anew in an output folder that holds a training, and remove that one",
+        help="start again in an output folder that holds a training, which is removed",
     )
     training = parser.add_argument_group("training")
     training.add_argument(
@@ -94,29 +94,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("quick", "standard", "thorough"),
         default="standard",
         help="how long to train: quick for a first look, standard for use, thorough for a GPU "
-        "or a night",
+        "or overnight",
     )
     training.add_argument(
         "--method",
         choices=("stable", "paper"),
         default="stable",
-        help="stable: what measures best; paper: the paper's equations as printed, made safe",
+        help="stable: best by measurement; paper: the paper's equations as printed, numerically "
+        "safe",
     )
     training.add_argument(
-        "--iterations", type=positive_int, metavar="N", help="instead of the preset's number"
+        "--iterations", type=positive_int, metavar="N", help="instead of those of the preset"
     )
     training.add_argument(
         "--time-limit",
         type=positive_float,
         metavar="MIN",
-        help="stop after so many minutes with a model and a checkpoint to go on from; the schedule "
-        "of the preset is not shortened, so that --preset quick is better for a short run",
+        help="stop after this many minutes, with a model and a checkpoint to continue from; the "
+        "schedule of the preset is not shortened, so for a short run --preset quick is better",
     )
     training.add_argument(
         "--batch",
         type=positive_int,
         metavar="N",
-        help="patches an iteration, on each GPU of several (default: 4)",
+        help="patches per iteration and GPU (default: 4)",
     )
     training.add_argument(
         "--patch",
@@ -125,10 +126,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="side of a training patch in voxels (default: 32)",
     )
     training.add_argument(
-        "--learning-rate", type=positive_float, metavar="R", help="of all networks"
+        "--learning-rate", type=positive_float, metavar="R", help="learning rate of all networks"
     )
     training.add_argument(
-        "--seed", type=non_negative_int, default=0, metavar="N", help="of everything random"
+        "--seed", type=non_negative_int, default=0, metavar="N", help="random seed"
     )
     _add_data_arguments(parser)
     machine = parser.add_argument_group("machine")
@@ -139,7 +140,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_float,
         default=2.0,
         metavar="GIB",
-        help="voxels that each domain may keep in memory; more is read block by block",
+        help="memory in GiB for the voxels of each domain; a larger domain is read block by "
+        "block",
     )
     machine.add_argument(
         "--checkpoint-every",
@@ -153,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=non_negative_int,
         default=0,
         metavar="N",
-        help="keep the model at N points of the run in OUTPUT/snapshots",
+        help="also save the model at N points of the run, in OUTPUT/snapshots",
     )
 
 
@@ -164,7 +166,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
             option,
             choices=("auto", "dark", "bright"),
             default="auto",
-            help=f"whether density is dark or bright in the {what}; auto finds out and says so",
+            help=f"whether density is dark or bright in the {what}; auto detects and reports it",
         )
     data.add_argument(
         "--voxel-size",
@@ -234,7 +236,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
             if holds_training(folder) and not (args.resume or args.overwrite):
                 raise DualError(
                     f"{folder} holds a training or a trained model; give --resume to go on, "
-                    "--overwrite to start anew without it, or another --output"
+                    "--overwrite to start again without it, or another --output"
                 )
             dump_options(args, folder / "train.yaml")
         bar = Progress(config.iterations, args.quiet or not ranks.first)

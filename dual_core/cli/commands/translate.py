@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model file (.safetensors) of 'dual train --task translate'",
     )
     files.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the results, made if need be"
+        "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
     )
     files.add_argument(
         "--resume",
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--noise-from",
         dest="noise_from",
         metavar="T.mrc",
-        help="for to-noisy: noise like that of this tomogram (default: a random noise code)",
+        help="for to-noisy: imitate the noise of this tomogram (default: a random noise code)",
     )
     result.add_argument(
         "--noise-contrast",

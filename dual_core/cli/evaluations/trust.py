@@ -46,7 +46,7 @@ COLUMNS: Dict[str, Tuple[str, str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("tomograms", nargs="+", metavar="T.mrc", help="tomograms to judge it on")
+    parser.add_argument("tomograms", nargs="+", metavar="T.mrc", help="test the model on these")
     parser.add_argument("--model", required=True, metavar="M", help="model of 'dual train'")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--contrast",
         choices=("auto", "dark", "bright"),
         default="auto",
-        help="density of the tomograms; auto finds out",
+        help="density of the tomograms; auto detects it",
     )
     parser.add_argument(
         "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"

@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--contrast",
         choices=("auto", "dark", "bright"),
         default="auto",
-        help="density of the tomograms; auto finds out",
+        help="density of the tomograms; auto detects it",
     )
     parser.add_argument(
         "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"

@@ -152,11 +152,11 @@ def coherence_finding(
         else "Denoised, one of two copies with independent noise agrees with the other"
     )
     if verdict is None:
-        sentence = "Cannot be measured: no shell has a coherence that lets one judge."
+        sentence = "Cannot be measured: no shell has a coherence in the usable range."
     else:
         sentence = (
             f"{source} {verdict:.2f} times as well as the raw one does, on average over the "
-            f"shells that let one judge (least: {lowest:.2f} at {detail_A:.0f} A). 1 is what any "
+            f"usable shells (lowest: {lowest:.2f} at {detail_A:.0f} A). 1 is what any "
             "filter has; below it the result tells less of the specimen than a filter would."
         )
     return finding("half_coherence", verdict, sentence)
@@ -179,7 +179,7 @@ def removed_findings(
             "scale",
             scale,
             f"Turned back into a tomogram, the result must be multiplied by {factor:.2g} to fit "
-            "(shown: this or its inverse): near 1 the model knows such tomograms, far from 1 not.",
+            "(shown: this or its inverse): near 1 for tomograms like those of the training.",
         ),
         finding(
             "removed_correlation",
@@ -190,8 +190,8 @@ def removed_findings(
     ]
     if left is None:
         sentence = (
-            "Cannot be measured: the denoiser makes as much of noise as of the tomogram, so a "
-            "second look at what was removed tells nothing."
+            "Cannot be measured: the denoiser makes as much of noise as of the tomogram, so "
+            "denoising what was removed tells nothing."
         )
     else:
         sentence = (
@@ -247,11 +247,11 @@ def hallucination_findings(
 
 
 def flips_finding(deviation: float, median: float) -> Finding:
-    """How much the result depends on how the volume lies."""
+    """How much the result depends on the orientation of the volume."""
     return finding(
         "flips",
         deviation,
-        f"Denoised in flipped copies the result varies by {deviation:.2f} of its deviation (root "
+        f"Over flipped copies the result varies by {deviation:.2f} of its deviation (root "
         f"mean square; median {median:.3f}): where the map is bright do not trust a detail.",
     )
 

@@ -96,7 +96,7 @@ def map_density(path: Path, voxel_size_A: float, resolution_A: float,
     if min(spacing) <= 0.0 or max(spacing) > 1.01 * min(spacing):
         said = " x ".join(f"{size:g}" for size in spacing)
         raise DualError(f"{path}: its header has no usable voxel size (x, y, z: {said} A); give "
-                        "voxel_size_A for it in a YAML list of molecules, or mend the header")
+                        "voxel_size_A for it in a YAML list of molecules, or correct the header")
     if map_voxel_size_A is None:
         if math.isclose(spacing[0], 1.0, abs_tol=1e-5):
             logger.warning(
