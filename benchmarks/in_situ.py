@@ -5,7 +5,7 @@
 
 Trains on the even halves of the crops alone (with --halves on the full crops 0 and 1 with their
 halves), with cells of ``dual pack`` as the clean domain. Then both halves of every crop are
-denoised, with and without --keep-measured, and each result is held against the other half as it was
+denoised, with --keep-measured no and auto, and each result is held against the other half as it was
 measured. Prints the ratios by detail, pooled over the crops, and draws in_situ.png: raw, filtered,
 denoised, and the other half. What is in WORK is not made again.
 """
@@ -141,8 +141,8 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     model = train(args, work)
     folders = {
-        "DUAL": denoised(args, model, work / "plain", "no"),
-        "DUAL, --keep-measured yes": denoised(args, model, work / "kept", "yes"),
+        "DUAL, --keep-measured no": denoised(args, model, work / "plain", "no"),
+        "DUAL": denoised(args, model, work / "kept", "auto"),
     }
     scores = {label: score(args.data, folder) for label, folder in folders.items()}
     first = next(iter(scores.values()))

@@ -62,7 +62,7 @@ def denoise(
     contrast: str = "auto",
     output_contrast: str = "as-input",
     units: str = "input",
-    keep_measured: bool = False,
+    keep_measured: str = "auto",
     tilt_axis: Optional[str] = None,
     machine: Machine = THIS_MACHINE,
     progress: Optional[Callable[[int, int], None]] = None,
@@ -79,7 +79,9 @@ def denoise(
     contrast : whether density is ``dark`` or ``bright`` in the tomogram; ``auto`` detects it.
     output_contrast : ``as-input`` or ``as-model``.
     units : ``input`` (intensities of the tomogram) or ``standardised`` (of the clean domain).
-    keep_measured : give back structure above the noise that the network does not explain.
+    keep_measured : ``yes``, ``no`` or ``auto``: whether the network's output is combined with the
+        tomogram, so that no detail tells less than a filter would; ``auto``: where the model's
+        clean domain was found to lack much of what its tomograms show.
     tilt_axis : ``y`` or ``x``; by default that of the tomograms of the training.
     machine : where the network runs.
     progress : called with (tiles done, all tiles).

@@ -11,7 +11,7 @@ import numpy as np
 
 from dual_core.api.given import PathLike
 from dual_core.errors import DualError
-from dual_core.grand_models.config import PackConfig
+from dual_core.grand_models.config import STRUCTURES, PackConfig
 from dual_core.grand_models.molecules.molecule_list import resolve_molecules
 from dual_core.grand_models.molecules.sources import Molecule
 from dual_core.grand_models.pack import (
@@ -59,6 +59,7 @@ def pack(
     voxel_size_A: float = 10.0,
     shape: Tuple[int, int, int] = (128, 256, 256),
     count: int = 1,
+    only_molecules: bool = False,
     output: Optional[PathLike] = None,
     **settings: Any,
 ) -> Tuple[Packed, ...]:
@@ -71,6 +72,8 @@ def pack(
     voxel_size_A : of the grand models, in angstrom.
     shape : ``(z, y, x)`` in voxels.
     count : number of grand models; each is packed anew.
+    only_molecules : no membranes, filaments and crowd but those asked for; without it a cell has
+        what cells have, in proportion to its volume.
     output : folder for the files, made if need be. Without it the result is in memory only.
     settings : any other attribute of `dual_core.grand_models.config.PackConfig`, such as
         ``occupancy=0.1``, ``number=20``, ``vesicles=2``, ``gold=10``, ``thickness_nm=150``,
@@ -93,6 +96,8 @@ def pack(
         raise DualError(f"pack has no setting {', '.join(sorted(unknown))}; there are {known}")
     if count < 1:
         raise DualError(f"count is {count}; give at least 1")
+    if not only_molecules:
+        settings = {**dict.fromkeys((*STRUCTURES, "crowd")), **settings}
     specs = tuple(resolve_molecules([str(one) for one in given]))
     config = PackConfig(specs, shape, voxel_size_A, **settings)
     loaded = load_molecules(config)

@@ -23,6 +23,8 @@ from dual_core.safety.shown import printable, shown
 FORMAT_VERSION = 1
 CARD_KEY = "dual_card"
 MAXIMAL_HEADER = 16_000_000  # bytes; that of six networks has 50 thousand
+LIKENESS = Bounds(0.0, 1e12)
+FOREIGN = 3.0  # likeness, or its inverse, of domains that are not of one kind
 SMALLEST_DEVIATION = 1e-18  # results are multiples of it
 MEND = "copy the file again, or take the model of another training"
 
@@ -57,6 +59,8 @@ class ModelCard:
     noisy_domain, clean_domain : names, shapes and hashes of the volumes that were trained on.
     tilt_range_deg : the tomograms' tilt range where it was given.
     tilt_axis : ``y`` or ``x`` in the files of the tomograms; the networks see it along y.
+    likeness : how alike both domains were found to be: signal-to-noise ratio by their cumulants
+        over that by their powers. Far from 1 the clean domain lacks what the tomograms show.
     software_version, date : what wrote the file, and when (ISO 8601).
     format_version : of this card.
     """
@@ -79,9 +83,19 @@ class ModelCard:
         default=None, metadata=within_bounds(TILT_DEG, increasing=True)
     )
     tilt_axis: str = field(default="y", metadata=one_of("y", "x"))
+    likeness: Optional[float] = field(default=None, metadata=within_bounds(LIKENESS))
     software_version: str = ""
     date: str = ""
     format_version: int = FORMAT_VERSION
+
+    @property
+    def clean_domain_is_foreign(self) -> bool:
+        """Whether the clean domain was found to lack much of what the tomograms show.
+
+        Between synthetic cells and clean domains of their kind the likeness was 0.8 to 2.2, between
+        real tomograms and built-in cells 4 to 9 (docs/denoising.md).
+        """
+        return self.likeness is not None and not 1 / FOREIGN < self.likeness < FOREIGN
 
     def to_json(self) -> str:
         """The card as one line of JSON."""

@@ -64,6 +64,9 @@ class LinearModel:
     measured : how much of each coefficient was measured, 0 to 1, same shape; None for all.
     weighting : the reconstruction's weighting A of structure by direction, same shape; None where
         it has none. A tomogram is then ``H (A v) + n``, and what can be had from it is A v.
+    likeness : signal-to-noise ratio by the cumulants of both domains over that by their powers, the
+        median of the bands; far from 1 where the clean domain does not hold what the tomograms
+        show. None where it cannot be told.
     """
 
     transfer: np.ndarray
@@ -72,6 +75,7 @@ class LinearModel:
     source: str = ""
     measured: Optional[np.ndarray] = None
     weighting: Optional[np.ndarray] = None
+    likeness: Optional[float] = None
 
 
 def fit_linear_model(
@@ -114,7 +118,7 @@ def fit_linear_model(
     # In the missing wedge there is nothing but what the reconstruction left there.
     noise_power = np.maximum(measured * noise + (1.0 - measured) * whole_power, FLOOR)
     bands = _describe(transfer, powers[1], noise_power, measured)
-    _compare(bands, second)
+    likeness = _likeness(bands, second)
     return LinearModel(
         transfer.astype(np.float32),
         np.sqrt(noise_power).astype(np.float32),
@@ -122,6 +126,7 @@ def fit_linear_model(
         floor.source,
         measured.astype(np.float32),
         weighting,
+        likeness,
     )
 
 
@@ -154,10 +159,10 @@ def _sign(frequency: np.ndarray, second: Sequence[Tuple[float, float]]) -> np.nd
     return np.where(np.interp(frequency, centres, signs) < 0, -1.0, 1.0)
 
 
-def _compare(
+def _likeness(
     bands: Sequence[Tuple[float, float, float]], second: Sequence[Tuple[float, float]]
-) -> None:
-    """Say so where the cumulants see another signal-to-noise ratio than the powers do."""
+) -> Optional[float]:
+    """The cumulants' signal-to-noise ratio over the powers'; said where they are far apart."""
     opinions = dict(second)
     told = []
     for (centre, transfer, ratio) in bands:
@@ -167,12 +172,16 @@ def _compare(
             logger.debug("%.4f cycles per voxel: signal over noise %.3f, by cumulants %.3f",
                          centre, ratio, other)
             told.append(other / ratio)
-    if told and not 1 / DISAGREEMENT < float(np.median(told)) < DISAGREEMENT:
+    if not told:
+        return None
+    likeness = float(np.median(told))
+    if not 1 / DISAGREEMENT < likeness < DISAGREEMENT:
         logger.warning(
             "by the likeness of both domains the structure would be %.2g times as strong against "
             "the noise as was measured on the tomograms; the measurement is used, but the clean "
-            "domain may not hold what the tomograms show", float(np.median(told)),
+            "domain may not hold what the tomograms show", likeness,
         )
+    return likeness
 
 
 def _block_spectra(

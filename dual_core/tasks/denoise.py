@@ -18,7 +18,8 @@ from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.tasks.explained_part import write_explained
 from dual_core.tasks.given_volume import GivenTomogram, check_choice, temporary_beside
-from dual_core.tasks.keep_measured import KeptFilter, find_shares, write_kept
+from dual_core.tasks.keep_measured import CHOICES, KeptFilter, is_wanted, write_kept
+from dual_core.tasks.measured_shares import find_shares
 from dual_core.tasks.strength import LeastSquares, write_blend
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
 from dual_core.tiles.stream import stream_tiled
@@ -53,8 +54,8 @@ class DenoiseOptions:
         ``input`` (the tomogram's intensities) or ``standardised`` (those of the clean domain).
     voxel_size_A : float, optional
         Of the tomogram, instead of what its header says.
-    keep_measured : bool
-        Whether structure that the network does not explain is given back; see
+    keep_measured : str
+        ``auto``, ``yes`` or ``no``: whether the network's output is combined with the tomogram; see
         `dual_core.tasks.keep_measured`. Models without a linear model cannot.
     tilt_axis : str, optional
         ``y`` or ``x``; by default that of the tomograms that the model was trained on.
@@ -65,7 +66,7 @@ class DenoiseOptions:
     output_contrast: str = "as-input"
     units: str = "input"
     voxel_size_A: Optional[float] = None
-    keep_measured: bool = False
+    keep_measured: str = "auto"
     tilt_axis: Optional[str] = None
 
     def __post_init__(self) -> None:
@@ -73,6 +74,7 @@ class DenoiseOptions:
             raise DualError(f"strength {self.strength} is out of range; choose 0 to 1")
         check_choice("contrast", self.contrast, ("auto", "dark", "bright"))
         check_choice("output contrast", self.output_contrast, ("as-input", "as-model"))
+        check_choice("keep measured", self.keep_measured, CHOICES)
         check_choice("tilt axis", self.tilt_axis or "y", ("y", "x"))
         check_choice("units", self.units, ("input", "standardised"))
 
@@ -196,15 +198,8 @@ def denoise_tomogram(
         scale, offset, correlation = fit.solve(volume.name)
         logger.debug("a %.4g, b %.4g, correlation %.3f", scale, offset, correlation)
         denoised: ReadableVolume = open_volume(temporary, voxel_size_A=given.voxel_size_A)
-        if options.keep_measured and linear is not None:
-            shares = find_shares(given.entry.read, given.shape, runner, linear, runner.multiple)
-            if shares.any:
-                logger.info(
-                    "%s: share of the tomogram itself in the result, by detail: %s",
-                    volume.name, shares.describe(given.voxel_size_A),
-                )
-                write_kept(given.entry.read, denoised, KeptFilter(shares, linear), kept)
-                denoised = open_volume(kept, voxel_size_A=given.voxel_size_A)
+        if linear is not None and is_wanted(options.keep_measured, card):
+            denoised = _kept(given, denoised, runner, linear, kept, volume.name)
         if tilt_axis == "x":
             denoised = ExchangedVolume(denoised, (1, 2))
         if given.resampled:
@@ -238,6 +233,26 @@ def denoise_tomogram(
         time.monotonic() - started,
         given.described.share,
     )
+
+
+def _kept(
+    given: GivenTomogram,
+    denoised: ReadableVolume,
+    runner: NetworkRunner,
+    linear: LinearModel,
+    path: Path,
+    name: str,
+) -> ReadableVolume:
+    """The network's output combined with the tomogram, in a file where that changes anything."""
+    shares = find_shares(given.entry.read, given.shape, runner, linear, runner.multiple)
+    if not shares.any:
+        return denoised
+    logger.info(
+        "%s: share of the tomogram itself in the result, by detail: %s",
+        name, shares.describe(given.voxel_size_A),
+    )
+    write_kept(given.entry.read, denoised, KeptFilter(shares, linear), path)
+    return open_volume(path, voxel_size_A=given.voxel_size_A)
 
 
 def _run_network(

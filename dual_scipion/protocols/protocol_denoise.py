@@ -14,6 +14,7 @@ from dual_scipion.protocols.parts.engine_record import range_text, read_results
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
 MOST_NAMES = 5
+KEEP_MEASURED = ("auto", "yes", "no")  # as the engine has them
 
 
 class DenoiseOutputs(Enum):
@@ -67,13 +68,16 @@ class ProtDualDenoise(ProtDualTomograms):
         )
         group.addParam(
             "keepMeasured",
-            params.BooleanParam,
-            default=False,
-            label="Give back what is not explained?",
-            help="Yes: structure that the tomogram shows beyond its noise, and that the network "
-            "does not explain, is given back to the result by a local filter, so that nothing that "
-            "was measured is lost. It brings back coarse structure that the clean volumes lack, "
-            "and some grain with it. Models of DUAL 0.1 cannot do it.",
+            params.EnumParam,
+            choices=list(KEEP_MEASURED),
+            default=KEEP_MEASURED.index("auto"),
+            display=params.EnumParam.DISPLAY_HLIST,
+            label="Keep what was measured?",
+            help="yes: the network's output is combined with the tomogram, so that no detail tells "
+            "less of the specimen than a filtered tomogram would. It brings back coarse structure "
+            "that the clean volumes lack, and some grain with it. auto: where the model's clean "
+            "domain was found to lack much of what its tomograms show, as is usual with real "
+            "tomograms of cells. Models of DUAL 0.1 cannot do it.",
         )
         group.addParam(
             "denoiseHalves",
@@ -129,7 +133,7 @@ class ProtDualDenoise(ProtDualTomograms):
             "model": self.inputModel.get().getFileName(),
             "strength": self.strength.get(),
             "explained": self.writeExplained.get(),
-            "keep_measured": "yes" if self.keepMeasured.get() else "no",
+            "keep_measured": KEEP_MEASURED[self.keepMeasured.get()],
             "contrast": self.getEnumText("contrast"),
             "output_contrast": ("as-input", "as-model")[self.outputContrast.get()],
             "voxel_size": tomogram.getSamplingRate(),

@@ -141,9 +141,12 @@ def test_picks_as_the_command(files, tmp_path):
 
 
 def test_grand_models_and_projections_as_the_commands(tmp_path):
-    words = ["--molecules", "antibody_150", "--shape", 32, 40, 36, "--number", 3, "--seed", 2]
+    words = ["--molecules", "antibody_150", "--shape", 32, 40, 36, "--number", 3, "--seed", 2,
+             "--only-molecules"]
     command("pack", "--output", tmp_path / "cli", "--count", 2, *words)
-    options = {"shape": (32, 40, 36), "number": 3, "seed": 2, "count": 2}
+    options = {
+        "shape": (32, 40, 36), "number": 3, "seed": 2, "count": 2, "only_molecules": True
+    }
     there = dual_core.pack("antibody_150", output=tmp_path / "api", **options)
     here = dual_core.pack(["antibody_150"], **options)
     for index, (one, other) in enumerate(zip(there, here)):

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from dual_core.networks.card import ModelCard
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.explained import ExplainedVolume
 from dual_core.tasks import keep_measured
-from dual_core.tasks.keep_measured import KeptFilter, Shares, find_shares, write_kept
+from dual_core.tasks.keep_measured import KeptFilter, is_wanted, kept_array, write_kept
+from dual_core.tasks.measured_shares import EDGES, Shares, find_shares
 from dual_core.volumes.reading import ArrayVolume, open_volume
 
 SHAPE = (64, 70, 66)
-SHELLS = len(keep_measured.EDGES) - 1
+SHELLS = len(EDGES) - 1
 
 
 def model(noise: float = 1.0, transfer: float = 1.0) -> LinearModel:
@@ -142,6 +144,26 @@ def test_a_volume_with_no_room_for_a_block_is_left_alone() -> None:
 def test_the_same_tomogram_gives_the_same_shares() -> None:
     first, second = (shares_of(texture() + noise(), np.zeros_like, model()) for _ in range(2))
     assert (first == second).all()
+
+
+def test_an_array_is_treated_as_a_file(tmp_path: Path) -> None:
+    tomogram, density = texture() + noise(), np.zeros(SHAPE, np.float32)
+    found = shares_of(tomogram, np.zeros_like, model())
+    wanted = kept(tomogram, density, found, model(), tmp_path / "kept.mrc")
+    result = kept_array(tomogram, density, np.zeros_like, model(), 4)
+    np.testing.assert_allclose(result, wanted, atol=1e-6)
+    thin = noise()[:3]
+    assert np.array_equal(kept_array(thin, thin, np.zeros_like, model(), 8), thin)
+
+
+@pytest.mark.parametrize(
+    "likeness, foreign",
+    [(None, False), (1.0, False), (2.2, False), (0.8, False), (4.0, True), (0.2, True)],
+)
+def test_auto_goes_by_the_likeness_of_the_domains(likeness: float, foreign: bool) -> None:
+    card = ModelCard(10.0, "bright", {}, likeness=likeness)
+    assert is_wanted("auto", card) is foreign
+    assert is_wanted("yes", card) and not is_wanted("no", card)
 
 
 @pytest.mark.parametrize("axis", ["y", "x"])

@@ -68,10 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     result.add_argument(
         "--keep-measured",
-        choices=("yes", "no"),
-        default="no",
-        help="restore structure that stands out of the noise of the tomogram and is missing in the "
-        "network's output, so that nothing that was measured is lost",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="combine the network's output with the tomogram, so that no detail tells less of the "
+        "specimen than a filtered tomogram would; auto: where the model's clean domain was found "
+        "to lack much of what its tomograms show",
     )
     result.add_argument(
         "--explained",
@@ -108,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         output_contrast=args.output_contrast,
         units=args.units,
         voxel_size_A=args.voxel_size,
-        keep_measured=args.keep_measured == "yes",
+        keep_measured=args.keep_measured,
         tilt_axis=args.tilt_axis,
     )
     model = DualModel.load(args.model)

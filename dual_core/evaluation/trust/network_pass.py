@@ -19,6 +19,7 @@ from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.linear_file import linear_of
 from dual_core.tasks.denoise import make_runner
 from dual_core.tasks.given_volume import GivenTomogram, on_the_grid_of
+from dual_core.tasks.keep_measured import is_wanted, kept_array
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
 from dual_core.tiles.stream import run_tiled
 from dual_core.volumes.reading import Triple, open_volume
@@ -138,7 +139,11 @@ def networks_of(
     halo: Optional[int] = None,
     on_pass: Optional[Callable[[], None]] = None,
 ) -> Networks:
-    """The U-Nets of a `DualModel` on a device; ``on_pass`` is called after each pass."""
+    """The U-Nets of a `DualModel` on a device; ``on_pass`` is called after each pass.
+
+    Where `dual_core.tasks.denoise` combines the output of this model with the tomogram by default,
+    ``denoise`` does so too: what is judged is what users get.
+    """
     denoiser = make_runner(model, device, precision, tile, halo)
     restorer = NetworkRunner(
         model.structural_generator, model.multiple, model.receptive_radius,
@@ -153,9 +158,20 @@ def networks_of(
         return run_on_array(runner, volume.swapaxes(1, 2), on_pass).swapaxes(1, 2)
 
     linear = linear_of({name: tensor.cpu().numpy() for name, tensor in model.linear.items()})
+    keep = linear is not None and is_wanted("auto", model.card)
+
+    def denoise(volume: np.ndarray) -> np.ndarray:
+        density = run(denoiser, volume)
+        if not keep or linear is None:
+            return density
+        both = (volume, density)
+        if turned:
+            both = (volume.swapaxes(1, 2), density.swapaxes(1, 2))
+        result = kept_array(*both, denoiser, linear, model.multiple)
+        return result.swapaxes(1, 2) if turned else result
+
     return Networks(
-        functools.partial(run, denoiser), functools.partial(run, restorer),
-        linear, model.card.tilt_axis,
+        denoise, functools.partial(run, restorer), linear, model.card.tilt_axis
     )
 
 
