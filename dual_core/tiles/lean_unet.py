@@ -15,7 +15,7 @@ a volume at a time.
 
 from __future__ import annotations
 
-from typing import List, Tuple, Union
+from typing import List, Union
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,9 @@ from dual_core.tiles.lean_parts import (
     to_voxels,
 )
 
-# Planes of the refinement at once; its layers have full resolution and are the largest tensors.
-REFINED_PLANES = 16
+# Planes of the refinement at once. Whole, its layers would be the largest tensors, as they have full
+# resolution; ten planes are computed twice for it.
+REFINED_PLANES = 40
 
 
 class LeanUNet:
@@ -75,7 +76,7 @@ class LeanUNet:
         if self.input_gain is not None:
             result.add_(volume, alpha=self.input_gain)
         if self.refinement is not None:
-            self.refinement.add_to(result, volume)
+            result = self.refinement(result, volume)
         return result
 
     def _features(self, volume: Tensor) -> Tensor:
@@ -141,24 +142,26 @@ class _Refinement:
         self.spread = Convolution(layers[2].weight, _bias(layers[2]), SLOPE, SPREAD)
         self.last = LastConvolution(layers[4].weight, _bias(layers[4]))
 
-    def add_to(self, result: Tensor, volume: Tensor) -> None:
-        """Add the refinement of both ``(z, y, x)`` to the first."""
+    def __call__(self, result: Tensor, volume: Tensor) -> Tensor:
+        """Both ``(z, y, x)`` -> the first with its refinement added."""
         depth = result.shape[0]
-        pair = channels_innermost((*result.shape, 2))
-        pair[0, 0].copy_(result)
-        pair[0, 1].copy_(volume)
-        features = self.first(pair)
-        del pair
+        refined = result.clone()
         for start in range(0, depth, REFINED_PLANES):
             stop = min(start + REFINED_PLANES, depth)
-            # The last convolution sees a plane on either side, and the one before it more.
+            # The last convolution sees a plane on either side, and those before it more.
             low, high = max(start - 1, 0), min(stop + 1, depth)
             first, last = max(low - SPREAD, 0), min(high + SPREAD, depth)
-            middle = self.spread(features[:, :, first:last])[:, :, low - first : high - first]
+            lowest, highest = max(first - 1, 0), min(last + 1, depth)
+            pair = channels_innermost((highest - lowest, *result.shape[1:], 2))
+            pair[0, 0].copy_(result[lowest:highest])
+            pair[0, 1].copy_(volume[lowest:highest])
+            features = self.first(pair)[:, :, first - lowest : last - lowest]
+            features = self.spread(features)[:, :, low - first : high - first]
             beyond = (start - 1 < 0, stop + 1 > depth)
             if any(beyond):
-                middle = functional.pad(middle, (0, 0, 0, 0, int(beyond[0]), int(beyond[1])))
-            self.last.add_to(result[start:stop], middle)
+                features = functional.pad(features, (0, 0, 0, 0, int(beyond[0]), int(beyond[1])))
+            self.last.add_to(refined[start:stop], features)
+        return refined
 
 
 def _layer(block: nn.Sequential, index: int) -> Convolution:

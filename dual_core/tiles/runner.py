@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The side of a tile where neither the memory nor a volume's shape may decide: of simulation, and
-# of what is advised. Otherwise tiles are as large as the memory allows, since what counts is how
-# much halo they compute.
+# The side of a tile that is advised. Tiles are as large as the memory allows, since what counts is
+# how much halo they compute.
 CPU_SIDE = 144
 CPU_HALOS = 4
 CUDA_MOST_VOXELS = 400**3
