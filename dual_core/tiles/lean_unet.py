@@ -15,7 +15,7 @@ a volume at a time.
 
 from __future__ import annotations
 
-from typing import List, Union
+from typing import List
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,8 @@ from dual_core.tiles.lean_parts import (
     to_voxels,
 )
 
-# Planes of the refinement at once. Whole, its layers would be the largest tensors, as they have full
-# resolution; ten planes are computed twice for it.
+# Planes of the refinement at once. Whole, its layers would be the largest tensors, as they have
+# full resolution; ten planes are computed twice for it.
 REFINED_PLANES = 40
 
 
@@ -51,7 +51,7 @@ class LeanUNet:
         self.multiple = network.multiple
         self.stem = Stem(network.stem) if isinstance(network.stem, nn.Conv3d) else None
         self.down = [(_layer(block, 0), _layer(block, 2)) for block in network.down]
-        self.pooling = [Pooling(block[0].in_channels) for block in list(network.down)[1:]]
+        self.pooling = [Pooling(_convolution(b, 0).in_channels) for b in list(network.down)[1:]]
         self.up = [_Rise(block) for block in network.up]
         head = network.head
         self.head = head.weight.detach().flatten(1).t().contiguous(), _bias(head)
@@ -98,11 +98,12 @@ class LeanUNet:
 class _Rise:
     """A level on the way up: interpolation, what was kept of the level, two convolutions."""
 
-    def __init__(self, block: nn.Sequential) -> None:
-        weight = block[0].weight.detach()
-        kept = block[2].in_channels  # a level has as many channels on the way down and up
+    def __init__(self, block: nn.Module) -> None:
+        joined = _convolution(block, 0)
+        weight = joined.weight.detach()
+        kept = joined.out_channels  # a level has as many channels on the way down and up
         self.rising = RisingConvolution(weight[:, :-kept])
-        self.kept = Convolution(weight[:, -kept:], _bias(block[0]), SLOPE)
+        self.kept = Convolution(weight[:, -kept:], _bias(joined), SLOPE)
         self.second = _layer(block, 2)
 
     def both(self, coarse: Tensor, skips: List[Tensor]) -> Tensor:
@@ -139,8 +140,9 @@ class _Refinement:
 
     def __init__(self, layers: nn.Sequential) -> None:
         self.first = _layer(layers, 0)
-        self.spread = Convolution(layers[2].weight, _bias(layers[2]), SLOPE, SPREAD)
-        self.last = LastConvolution(layers[4].weight, _bias(layers[4]))
+        spread, last = _convolution(layers, 2), _convolution(layers, 4)
+        self.spread = Convolution(spread.weight, _bias(spread), SLOPE, SPREAD)
+        self.last = LastConvolution(last.weight, _bias(last))
 
     def __call__(self, result: Tensor, volume: Tensor) -> Tensor:
         """Both ``(z, y, x)`` -> the first with its refinement added."""
@@ -164,15 +166,23 @@ class _Refinement:
         return refined
 
 
-def _layer(block: nn.Sequential, index: int) -> Convolution:
-    """One of the convolutions of a block, with the activation behind it."""
-    return Convolution(block[index].weight, _bias(block[index]), SLOPE)
+def _convolution(block: nn.Module, index: int) -> nn.Conv3d:
+    """One of the convolutions of a block."""
+    assert isinstance(block, nn.Sequential)
+    layer = block[index]
+    assert isinstance(layer, nn.Conv3d)
+    return layer
 
 
-def _bias(layer: Union[nn.Module, nn.Conv3d]) -> Tensor:
-    bias = layer.bias
-    assert isinstance(bias, Tensor)
-    return bias.detach()
+def _layer(block: nn.Module, index: int) -> Convolution:
+    """The same, with the activation behind it."""
+    layer = _convolution(block, index)
+    return Convolution(layer.weight, _bias(layer), SLOPE)
+
+
+def _bias(layer: nn.Conv3d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias.detach()
 
 
 def _last(kernel: Tensor) -> Tensor:

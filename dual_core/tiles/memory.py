@@ -72,9 +72,10 @@ def unet_bytes(
     In float32, evaluated by `dual_core.tiles.lean_unet`, the first level holds three tensors of
     its width at the peak, on the way up: its skip connection, its features before and after a
     convolution. Measured for large tiles: channels 24, 48, 96 with stride 2: 38 bytes, 16, 32, 64
-    with stride 1: 192. The refinement works on some planes at a time and needs less. In bfloat16 the plain layers need 6.4 tensors, concatenation included; a processor
-    that emulates bfloat16 takes several times as much. Beside it there are the tile, the next one,
-    the last one with its result, and what the network returns: 4 bytes each.
+    with stride 1: 192. The refinement works on some planes at a time and needs less. In bfloat16
+    the plain layers need 6.4 tensors, concatenation included; a processor that emulates bfloat16
+    takes several times as much. Beside it there are the tile, the next one, the last one with its
+    result, and what the network returns: 4 bytes each.
     """
     width = channels[0] / stem_stride**3
     if bfloat16:

@@ -2,8 +2,8 @@
 
 import csv
 import json
-import math
 import logging
+import math
 
 import mrcfile
 import numpy as np
