@@ -9,7 +9,7 @@ convolutions of one, two or eight channels leave most of the processor idle. So
 * interpolation and the convolution after it are one (`RisingConvolution`);
 * every tensor is given back as soon as nothing needs it any more.
 
-The result differs from the plain one by rounding, 1e-6 of its deviation. Only for inference, float32,
+The result differs from the plain one by rounding. Only for inference, in float32,
 a volume at a time.
 """
 
