@@ -24,7 +24,7 @@ import numpy as np
 from dual_core.noise_model.noise_field import NoiseField, one_torch_thread
 from dual_core.overlap import in_order
 from dual_core.tiles.memory import GIB, bytes_for_tiles, free_memory, unet_bytes
-from dual_core.tiles.plan import Tile, TilePlan, Triple, plan_for_voxels
+from dual_core.tiles.plan import Tile, TilePlan, Triple, plan_for_voxels, plan_tiles
 from dual_core.tiles.runner import NetworkRunner
 from dual_core.tiles.stream import read_mirrored
 
@@ -37,6 +37,8 @@ MEMORY_SHARE = 0.5
 # What a tile may take. The more, the less halo is computed: 3.9 voxels for each one written of
 # 128 x 384 x 384 with the standard network, where tiles of 192 voxels a side compute 12.
 TILE_BYTES = 1.125 * GIB
+# Of a volume with its halo, what a tile takes at most.
+SPLIT = 0.7
 
 
 def canonical_voxels(channels: Sequence[int], stem_stride: int) -> int:
@@ -98,7 +100,10 @@ class SimulationRunner(NetworkRunner):
         """The tiles of a volume: those of the model, as long as no memory ran out."""
         if self.side is not None:
             return super().plan(shape)
-        plan = plan_for_voxels(shape, self._canonical, self.halo, self.multiple)
+        # Never all in one tile, which would leave the other threads without work.
+        whole = plan_tiles(shape, shape, self.halo, self.multiple).input_shape
+        most = min(self._canonical, SPLIT * math.prod(whole))
+        plan = plan_for_voxels(shape, most, self.halo, self.multiple)
         self._planned = math.prod(plan.input_shape)
         return plan
 
