@@ -109,18 +109,18 @@ class Rehearsals:
 
 
 def new_optimiser(networks: Sequence[nn.Module], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters of some networks, all updated at once where torch can."""
-    parameters = [parameter for network in networks for parameter in network.parameters()]
-    settings: Dict[str, Any] = {
-        "lr": config.learning_rate,
-        "betas": config.betas,
-        "eps": 1e-8,
-        "weight_decay": config.weight_decay,
-    }
-    try:
-        return torch.optim.AdamW(parameters, fused=True, **settings)
-    except RuntimeError:  # torch before 2.4, on a CPU
-        return torch.optim.AdamW(parameters, **settings)
+    """AdamW over the parameters of some networks.
+
+    Not torch's fused one: on a CPU it takes the moments by their place in memory, and those from a
+    checkpoint lie in another order than weights with the channels innermost.
+    """
+    return torch.optim.AdamW(
+        [parameter for network in networks for parameter in network.parameters()],
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=1e-8,
+        weight_decay=config.weight_decay,
+    )
 
 
 def autocast(device: torch.device, bfloat16: bool) -> ContextManager[Any]:
