@@ -16,8 +16,9 @@ Write = Callable[[Triple, np.ndarray], None]
 Function = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]
 
-# A row of tiles is read and written at once; longer rows are cut (64 MiB of float32).
-ROW_VOXELS = 2**24
+# A row of small tiles is read and written at once; longer rows are cut (16 MiB of float32, of which
+# there are up to four: being read, computed, put together and written).
+ROW_VOXELS = 2**22
 
 
 def mirrored_indices(start: int, stop: int, length: int) -> np.ndarray:
