@@ -23,9 +23,9 @@ MOST_MODULES = 12
 # The rooms of dual_core, top to bottom: folders, and the few modules that belong to all. A module
 # imports only from its own room and from those above it. docs/architecture.md explains the rooms.
 ROOMS: Tuple[str, ...] = (
-    "errors", "safety", "volumes", "networks", "equations", "tiles", "figures", "particles",
-    "noise_model", "training", "tasks", "grand_models", "physics", "picking", "evaluation",
-    "report", "demo", "api", "cli", "__main__",
+    "errors", "safety", "overlap", "volumes", "networks", "equations", "tiles", "figures",
+    "particles", "noise_model", "training", "tasks", "grand_models", "physics", "picking",
+    "evaluation", "report", "demo", "api", "cli", "__main__",
 )
 # Read by the plugin in Scipion's interpreter, where nothing of the engine's is installed.
 STANDARD_LIBRARY_ONLY = ("dual_core", "dual_core.errors", "dual_core.networks.card")

@@ -84,9 +84,10 @@ def initialise(module: nn.Module, gain: float = 1.0) -> None:
 def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, 3, padding=1),
-        nn.LeakyReLU(SLOPE),
+        # In place: a convolution's gradient does not need what it put out.
+        nn.LeakyReLU(SLOPE, inplace=True),
         nn.Conv3d(outputs, outputs, 3, padding=1),
-        nn.LeakyReLU(SLOPE),
+        nn.LeakyReLU(SLOPE, inplace=True),
     )
 
 
@@ -145,7 +146,8 @@ class UNet(nn.Module):
             # Spread out, so that fine noise can be filtered by direction: the wedge's edge.
             spread = nn.Conv3d(refinement, refinement, 3, padding=SPREAD, dilation=SPREAD)
             self.refinement = nn.Sequential(
-                first, nn.LeakyReLU(SLOPE), spread, nn.LeakyReLU(SLOPE), last
+                first, nn.LeakyReLU(SLOPE, inplace=True),
+                spread, nn.LeakyReLU(SLOPE, inplace=True), last,
             )
         initialise(self)
         if isinstance(last, nn.Conv3d):

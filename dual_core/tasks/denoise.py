@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -16,11 +17,13 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
+from dual_core.overlap import Behind
 from dual_core.tasks.explained_part import write_explained
 from dual_core.tasks.given_volume import GivenTomogram, check_choice, temporary_beside
 from dual_core.tasks.keep_measured import CHOICES, KeptFilter, is_wanted, write_kept
 from dual_core.tasks.measured_shares import find_shares
 from dual_core.tasks.strength import LeastSquares, write_blend
+from dual_core.tiles.plan import TilePlan
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
 from dual_core.tiles.stream import stream_tiled
 from dual_core.volumes.reading import (
@@ -274,21 +277,41 @@ def _run_network(
             " x ".join(map(str, plan.input_shape)),
             max(plan.halo),
         )
-        fit = LeastSquares()
-        done = 0
         try:
-            with VolumeWriter(temporary, grid.shape, grid.voxel_size_A) as writer:
-                for start, t_block, d_block, tiles in stream_tiled(read, plan, runner):
-                    fit.add(*grid.content(start, t_block, d_block))
-                    if not np.isfinite(fit.sums).all():
-                        fit.solve(name)
-                    writer.write(start, d_block)
-                    done += tiles
-                    if progress is not None:
-                        progress(done, len(plan))
+            with VolumeWriter(temporary, grid.shape, grid.voxel_size_A, scratch=True) as writer:
+                fit = _run_tiles(read, grid, writer, runner, plan, progress, name)
             return fit, len(plan)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         # Outside the handler, so that the exception and the tensors it holds are gone.
         runner.shrink()
+
+
+def _run_tiles(
+    read: Callable[[Triple, Triple], np.ndarray],
+    grid: GivenTomogram,
+    writer: VolumeWriter,
+    runner: NetworkRunner,
+    plan: TilePlan,
+    progress: Optional[Progress],
+    name: str,
+) -> LeastSquares:
+    """Write the denoiser's output; reading, fitting and writing go on beside the network."""
+    fit = LeastSquares()
+    done = 0
+
+    def keep(start: Triple, t_block: np.ndarray, d_block: np.ndarray) -> None:
+        fit.add(*grid.content(start, t_block, d_block))
+        if not np.isfinite(fit.sums).all():
+            fit.solve(name)
+        writer.write(start, d_block)
+
+    with Behind(keep) as behind, contextlib.closing(stream_tiled(read, plan, runner)) as rows:
+        for start, t_block, d_block, tiles in rows:
+            behind(start, t_block, d_block)
+            del t_block, d_block
+            done += tiles
+            if progress is not None:
+                progress(done, len(plan))
+    return fit

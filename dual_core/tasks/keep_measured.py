@@ -129,7 +129,9 @@ def write_kept(
     progress : ``progress(done, total)`` in parts.
     """
     parts = list(_parts(denoised.shape))
-    with VolumeWriter(path, denoised.shape, denoised.voxel_size_A) as writer:
+    with VolumeWriter(
+        path, denoised.shape, denoised.voxel_size_A, scratch=True
+    ) as writer:
         for number, (start, size) in enumerate(parts, 1):
             tomogram, density = (
                 _with_margin(source, denoised.shape, start, size)

@@ -34,8 +34,15 @@ from typing import Optional, Tuple
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.overlap import in_order, threads
 from dual_core.volumes.described.describe import keep_blank
-from dual_core.volumes.reading import ReadableVolume, Volume, VolumeWriter, iterate_slabs
+from dual_core.volumes.reading import (
+    ReadableVolume,
+    Triple,
+    Volume,
+    VolumeWriter,
+    iterate_slabs,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -113,19 +120,30 @@ def write_blend(
     blank : volume of bool, optional
         Where it is true the output is ``blank_as`` times the tomogram, whatever the rest.
     """
+    def blend(region: Tuple[Triple, Triple]) -> Tuple[Triple, np.ndarray]:
+        start, size = region
+        block = denoised.read(start, size)
+        if strength == 1 and final[1] == 0:
+            # One affine map; float32 has the digits for it.
+            block *= np.float32(to_input[0] * final[0])
+            block += np.float32(to_input[1] * final[0])
+        else:
+            exact = block.astype(np.float64)
+            exact *= to_input[0]
+            exact += to_input[1]
+            if strength < 1:
+                exact *= strength
+                exact += (1 - strength) * volume.read(start, size).astype(np.float64)
+            exact *= final[0]
+            exact += final[1]
+            block = exact.astype(np.float32)
+        if blank is not None:
+            keep_blank(block, start, volume, blank, blank_as)
+        return start, block
+
     facts = volume.facts
     with VolumeWriter(
         output, volume.shape, volume.voxel_size_A, facts.origin_A, start=facts.start
     ) as writer:
-        for start, size in iterate_slabs(volume.shape):
-            block = denoised.read(start, size).astype(np.float64)
-            block *= to_input[0]
-            block += to_input[1]
-            if strength < 1:
-                block *= strength
-                block += (1 - strength) * volume.read(start, size).astype(np.float64)
-            block *= final[0]
-            block += final[1]
-            if blank is not None:
-                keep_blank(block, start, volume, blank, blank_as)
-            writer.write(start, block.astype(np.float32))
+        for start, block in in_order(blend, iterate_slabs(volume.shape), threads()):
+            writer.write(start, block)

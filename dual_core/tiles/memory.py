@@ -69,15 +69,18 @@ def unet_bytes(
 ) -> float:
     """Peak bytes of a U-Net on a CPU for each voxel of a tile, reading and writing included.
 
-    At the peak the first level holds its skip connection, what goes in, what comes out and what
-    concatenation adds: 6.4 tensors of its width fit the largest resident sets measured in float32
-    (channels 24, 48, 96 with stride 2: 85 to 97 bytes, this says 101; 32, 64, 96, 128 with stride
-    2: 119, 126; 16, 32, 64 with stride 1: 428, 434), coarser levels included. Of the rest, 8 bytes
-    are the tile as it is read and put together. bfloat16 halves the tensors where the processor
-    has instructions for it; one that emulates it takes several times as much.
+    In float32, evaluated by `dual_core.tiles.lean_unet`, the first level holds three tensors of
+    its width at the peak, on the way up: its skip connection, its features before and after a
+    convolution. Measured for large tiles: channels 24, 48, 96 with stride 2: 38 bytes, 16, 32, 64
+    with stride 1: 192. The refinement works on some planes at a time and needs less. In bfloat16
+    the plain layers need 6.4 tensors, concatenation included; a processor that emulates bfloat16
+    takes several times as much. Beside it there are the tile, the next one, the last one with its
+    result, and what the network returns: 4 bytes each.
     """
-    size = 2 if bfloat16 else 4
-    return 32.0 + size * (6.4 * channels[0] / stem_stride**3 + 3.0 * refinement)
+    width = channels[0] / stem_stride**3
+    if bfloat16:
+        return 44.0 + 2 * (6.4 * width + 3.0 * refinement)
+    return 24.0 + 4 * 3.2 * width
 
 
 def bytes_for_tiles(given_gib: Optional[float], free: Optional[int] = None) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Generator, Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from dual_core.overlap import ahead
 from dual_core.tiles.plan import AxisTile, TilePlan, Triple, as_triple, join_axes
 
 Read = Callable[[Triple, Triple], np.ndarray]
@@ -14,8 +16,9 @@ Write = Callable[[Triple, np.ndarray], None]
 Function = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]
 
-# A row of tiles is read and written at once; longer rows are cut (64 MiB of float32).
-ROW_VOXELS = 2**24
+# A row of small tiles is read and written at once; longer rows are cut (16 MiB of float32, of which
+# there are up to four: being read, computed, put together and written).
+ROW_VOXELS = 2**22
 
 
 def mirrored_indices(start: int, stop: int, length: int) -> np.ndarray:
@@ -57,13 +60,15 @@ def read_mirrored(read: Read, shape: Triple, start: Triple, size: Triple) -> np.
 
 def stream_tiled(
     read: Read, plan: TilePlan, function: Function, row_voxels: int = ROW_VOXELS
-) -> Iterator[Tuple[Triple, np.ndarray, np.ndarray, int]]:
+) -> Generator[Tuple[Triple, np.ndarray, np.ndarray, int], None, None]:
     """Run a function over the tiles of a plan, a row of tiles at a time.
+
+    The next row is read by a thread while one is computed.
 
     Parameters
     ----------
     read : callable
-        ``read(start, size) -> array``; asked for regions inside the volume only.
+        ``read(start, size) -> array``; asked for regions inside the volume only, by one thread.
     plan : TilePlan
         Which tiles.
     function : callable
@@ -76,17 +81,13 @@ def stream_tiled(
     start : triple of int
         Where the block lies in the volume; the blocks cover every voxel exactly once.
     source, result : numpy.ndarray
-        The block as read and as computed. ``source`` is a view that holds for one step only.
+        The block as read and as computed.
     tiles : int
         How many tiles the block took.
     """
-    outside = read_with_zeros if plan.inside else read_mirrored
-    for z, y in itertools.product(plan.axes[0], plan.axes[1]):
-        for group in _groups(plan, row_voxels):
+    with contextlib.closing(ahead(_blocks(read, plan, row_voxels))) as blocks:
+        for z, y, group, block in blocks:
             first, last = group[0], group[-1]
-            start = (z.input_start, y.input_start, first.input_start)
-            length = last.input_start + last.input_size - first.input_start
-            block = outside(read, plan.shape, start, (z.input_size, y.input_size, length))
             core_start = (z.core_start, y.core_start, first.core_start)
             width = last.core_start + last.core_size - first.core_start
             result = np.empty((z.core_size, y.core_size, width), dtype=np.float32)
@@ -96,12 +97,29 @@ def stream_tiled(
                 output = function(block[:, :, offset : offset + x.input_size])
                 column = x.core_start - first.core_start
                 result[:, :, column : column + x.core_size] = output[tile.core_slices]
+                del output
             source = block[
                 z.core_offset : z.core_offset + z.core_size,
                 y.core_offset : y.core_offset + y.core_size,
                 first.core_offset : first.core_offset + width,
             ]
             yield core_start, source, result, len(group)
+            del block, source, result
+
+
+def _blocks(
+    read: Read, plan: TilePlan, row_voxels: int
+) -> Iterator[Tuple[AxisTile, AxisTile, List[AxisTile], np.ndarray]]:
+    """The input of each row of tiles, and which tiles they are."""
+    outside = read_with_zeros if plan.inside else read_mirrored
+    for z, y in itertools.product(plan.axes[0], plan.axes[1]):
+        for group in _groups(plan, row_voxels):
+            first, last = group[0], group[-1]
+            start = (z.input_start, y.input_start, first.input_start)
+            length = last.input_start + last.input_size - first.input_start
+            yield z, y, group, outside(
+                read, plan.shape, start, (z.input_size, y.input_size, length)
+            )
 
 
 def run_tiled(

@@ -109,7 +109,11 @@ class Rehearsals:
 
 
 def new_optimiser(networks: Sequence[nn.Module], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters of some networks."""
+    """AdamW over the parameters of some networks.
+
+    Not torch's fused one: on a CPU it takes the moments by their place in memory, and those from a
+    checkpoint lie in another order than weights with the channels innermost.
+    """
     return torch.optim.AdamW(
         [parameter for network in networks for parameter in network.parameters()],
         lr=config.learning_rate,

@@ -15,6 +15,7 @@ from typing import Iterator, List, Optional, Tuple
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.overlap import in_order, threads
 from dual_core.volumes.reading import ReadableVolume, Triple
 
 # Only the middle of a thick volume is looked at: vacuum is above and below.
@@ -77,19 +78,26 @@ def detect_contrast(
     """
     scales: List[List[np.ndarray]] = [[] for _ in range(_LEVELS)]
     wanted: List[List[np.ndarray]] = [[] for _ in range(_LEVELS)]
-    for start, size in _blocks(volume.shape):
+
+    def look(region: Tuple[Triple, Triple]) -> List[Tuple[np.ndarray, np.ndarray]]:
+        start, size = region
         block = volume.read(start, size)
         left_out = blank.read(start, size) if blank is not None else np.zeros(size, dtype=bool)
         if not np.isfinite(block).all():
             raise DualError(f"{volume.name}: NaN or infinite values; replace them")
-        for level, (filtered, used) in enumerate(_pyramid(block, left_out)):
+        return list(_pyramid(block, left_out))
+
+    for levels in in_order(look, _blocks(volume.shape), threads()):
+        for level, (filtered, used) in enumerate(levels):
             scales[level].append(filtered)
             wanted[level].append(used)
-    found = [
-        _skewness(blocks, used)
-        for blocks, used in zip(scales, wanted)
+    enough = [
+        level for level, used in enumerate(wanted)
         if sum(np.count_nonzero(part) for part in used) >= _FEWEST_VOXELS
     ]
+    found = list(
+        in_order(lambda level: _skewness(scales[level], wanted[level]), enough, threads())
+    )
     if not found:
         return ContrastVerdict("dark", 0.0, False)
     skewness, significance = max(found, key=lambda pair: abs(pair[1]))
@@ -160,7 +168,8 @@ def _skewness(blocks: List[np.ndarray], used: List[np.ndarray]) -> Tuple[float, 
         np.clip(values, -_TAIL * deviation, _TAIL * deviation, out=values)
         values -= values.mean(dtype=np.float64)
     values /= values.std(dtype=np.float64)
-    skewness = float((values**3).mean(dtype=np.float64))
+    # A product: numpy takes ten times as long for a power of three.
+    skewness = float((values * values * values).mean(dtype=np.float64))
     expected = math.sqrt(6 * _correlated_voxels(blocks, used) / values.size)
     return skewness, skewness / expected
 

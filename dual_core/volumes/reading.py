@@ -20,6 +20,7 @@ from typing import Callable, Optional, Tuple, Union
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.overlap import in_order, threads
 from dual_core.safety.limits import GREY, VOXEL_SIZE_A
 from dual_core.safety.open_files import ReadFile, open_regular
 from dual_core.volumes.byte_volumes import with_sign
@@ -233,15 +234,20 @@ def volume_statistics(
         NaN or infinite values, or a volume in which all voxels are equal.
     """
     statistics = RunningStatistics()
-    for start, size in iterate_slabs(volume.shape):
-        slab = volume.read(start, size)
-        if not statistics.add(slab):
+
+    def look(region: Tuple[Triple, Triple]) -> Tuple[Triple, np.ndarray, RunningStatistics, bool]:
+        slab, part = volume.read(*region), RunningStatistics()
+        return region[0], slab, part, part.add(slab)
+
+    for start, slab, part, finite in in_order(look, iterate_slabs(volume.shape), threads()):
+        if not finite:
             first = np.argwhere(~np.isfinite(slab))[0] + np.array(start)
             raise DualError(
                 f"{volume.name}: NaN or infinite values, the first at z, y, x = "
                 f"{first[0]}, {first[1]}, {first[2]} (counted from 0); reconstruct it again or "
                 "replace them"
             )
+        statistics.merge(part)
         if watch is not None:
             watch(slab)
     result = statistics.result

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_PIECE = 1 << 16  # values that stay in a processor's cache, as float64
+
 
 @dataclass(frozen=True)
 class VolumeStatistics:
@@ -33,21 +35,34 @@ class RunningStatistics:
 
     def add(self, block: np.ndarray) -> bool:
         """Take in an array of any shape; False, and nothing taken in, where it is not finite."""
-        values = block.astype(np.float64).ravel()
-        mean = float(values.mean())
-        if not math.isfinite(mean):
+        values = block.reshape(-1)
+        if values.size == 0:
             return False
         minimum, maximum = float(values.min()), float(values.max())
-        values -= mean
-        squares = float(np.dot(values, values))
-        count = self._count + values.size
-        shift = mean - self._mean
-        self._squares += squares + shift * shift * self._count * values.size / count
-        self._mean += shift * values.size / count
-        self._count = count
+        if not (math.isfinite(minimum) and math.isfinite(maximum)):
+            return False
+        for first in range(0, values.size, _PIECE):
+            piece = values[first : first + _PIECE].astype(np.float64)
+            mean = float(piece.mean())
+            piece -= mean
+            self._merge(piece.size, mean, float(np.dot(piece, piece)))
         self._minimum = min(self._minimum, minimum)
         self._maximum = max(self._maximum, maximum)
         return True
+
+    def merge(self, other: RunningStatistics) -> None:
+        """Take in what another has taken in."""
+        if other._count:
+            self._merge(other._count, other._mean, other._squares)
+            self._minimum = min(self._minimum, other._minimum)
+            self._maximum = max(self._maximum, other._maximum)
+
+    def _merge(self, number: int, mean: float, squares: float) -> None:
+        count = self._count + number
+        shift = mean - self._mean
+        self._squares += squares + shift * shift * self._count * number / count
+        self._mean += shift * number / count
+        self._count = count
 
     @property
     def result(self) -> VolumeStatistics:

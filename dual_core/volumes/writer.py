@@ -12,6 +12,7 @@ from typing import Iterator, Optional, Tuple, Type, Union
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.overlap import in_order, threads
 from dual_core.safety.leftovers import temporary_name
 from dual_core.volumes.header import HEADER_BYTES, build_header, mode_of
 from dual_core.volumes.interface import Triple
@@ -46,6 +47,9 @@ class VolumeWriter:
         float32 (default), float16, int8, int16 or uint16. Values are rounded for integers.
     start : tuple of int
         ``(x, y, z)``: place of the first voxel in the cell, as in the MRC header.
+    scratch : bool
+        Whether the file is thrown away in the end: no statistics then, and the disk need not have
+        it.
 
     Raises
     ------
@@ -61,12 +65,14 @@ class VolumeWriter:
         origin_A: Tuple[float, float, float] = (0.0, 0.0, 0.0),
         dtype: Union[str, type, np.dtype] = np.float32,
         start: Triple = (0, 0, 0),
+        scratch: bool = False,
     ) -> None:
         self.path = Path(path)
         self.shape: Triple = (int(shape[0]), int(shape[1]), int(shape[2]))
         self.voxel_size_A = float(voxel_size_A)
         self.origin_A = origin_A
         self.start = start
+        self._scratch = scratch
         self.dtype = np.dtype(dtype)
         mode_of(self.dtype)
         if min(self.shape) < 1:
@@ -153,12 +159,16 @@ class VolumeWriter:
         # and see the rounding of the file's type.
         statistics = RunningStatistics()
         try:
-            for block in self._written_blocks():
-                if not statistics.add(block):
+            if self._scratch:
+                os.replace(self._temporary, self.path)
+                return
+            for part in in_order(_statistics_of, self._written_blocks(), threads()):
+                if part is None:
                     raise DualError(
                         f"{self.path}: the result holds NaN or infinite values and is not "
                         "written; check the input and the model"
                     )
+                statistics.merge(part)
             result = statistics.result
             self._write_header((result.minimum, result.maximum, result.mean, result.std))
             os.fsync(self._descriptor)
@@ -219,6 +229,12 @@ def write_volume(
     shape = (depth, rows, columns)
     with VolumeWriter(path, shape, voxel_size_A, origin_A, dtype, start) as writer:
         writer.write((0, 0, 0), array)
+
+
+def _statistics_of(block: np.ndarray) -> Optional[RunningStatistics]:
+    """Those of an array; None where it is not finite."""
+    statistics = RunningStatistics()
+    return statistics if statistics.add(block) else None
 
 
 def _contiguous_pieces(

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 
 import mrcfile
 import numpy as np
@@ -18,7 +19,7 @@ from dual_core.tasks.simulate import SimulateOptions, output_contrast, simulate_
 from dual_core.tasks.simulation import noisy_tiles  # noqa: E402
 from dual_core.tasks.simulation.density_map import open_density  # noqa: E402
 from dual_core.tasks.simulation.noise_codes import Noise, content_hash, draw_noise, encode_tomogram  # noqa: E402
-from dual_core.tasks.simulation.noisy_tiles import SimulationRunner, canonical_side  # noqa: E402
+from dual_core.tasks.simulation.noisy_tiles import SimulationRunner, canonical_voxels  # noqa: E402
 from dual_core.volumes.reading import ArrayVolume  # noqa: E402
 
 VOXEL_SIZE_A = 10.0
@@ -58,7 +59,7 @@ def model():
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles as small as the halo allows, so that a small volume has several."""
-    monkeypatch.setattr(noisy_tiles, "CPU_SIDE", 16)
+    monkeypatch.setattr(noisy_tiles, "TILE_BYTES", 40**3 * 28.8)
 
 
 def density(shape=SHAPE, seed=0):
@@ -156,10 +157,15 @@ def test_the_same_bytes_whatever_threads_and_tile(tmp_path, model, small_tiles):
 
 
 def test_tiles_are_those_of_the_model(model):
-    side = canonical_side(61, 8)
-    assert side == 192 and canonical_side(29, 4) == 144
-    one, other = (SimulationRunner(model, "cpu", tile=tile) for tile in (None, 500))
-    assert one.plan((100, 200, 300)) == other.plan((100, 200, 300))
+    most = canonical_voxels((24, 48, 96), 2)
+    assert 224**3 < most < 288**3
+    one, other = (
+        SimulationRunner(model, "cpu", tile=tile, memory=memory, precision=precision)
+        for tile, memory, precision in ((None, None, "float32"), (500, 0.5, "bfloat16"))
+    )
+    plan = one.plan((100, 2000, 3000))
+    assert plan == other.plan((100, 2000, 3000)) and len(plan) > 1
+    assert math.prod(plan.input_shape) <= canonical_voxels((3, 4), 2)
 
 
 def test_running_out_of_memory_takes_fewer_and_then_smaller_tiles(

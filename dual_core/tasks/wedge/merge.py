@@ -32,8 +32,9 @@ import numpy as np
 import scipy.fft
 
 from dual_core.errors import DualError
+from dual_core.overlap import threads
 from dual_core.tasks.wedge.gain import GainCurve
-from dual_core.tasks.wedge.planes import masked, workers
+from dual_core.tasks.wedge.planes import masked
 from dual_core.tiles.stream import read_mirrored
 from dual_core.volumes.geometry import wedge_mask
 from dual_core.volumes.reading import ArrayVolume, ReadableVolume, Triple
@@ -152,7 +153,7 @@ def merge_slabs(
         core = block[before[0] : before[0] + depth, :, before[1] : before[1] + width]
         block -= core.mean(axis=(0, 2), dtype=np.float64).astype(np.float32)[None, :, None]
         block *= fade
-        return scipy.fft.rfft2(block, axes=(0, 2), overwrite_x=True, workers=workers())
+        return scipy.fft.rfft2(block, axes=(0, 2), overwrite_x=True, workers=threads())
 
     for first in range(0, planes, at_once):
         number = min(at_once, planes - first)
@@ -165,7 +166,7 @@ def merge_slabs(
         change -= spectrum(measured, first, number)
         change *= weight
         correction = scipy.fft.irfft2(
-            change, s=padded, axes=(0, 2), overwrite_x=True, workers=workers()
+            change, s=padded, axes=(0, 2), overwrite_x=True, workers=threads()
         )
         del change
         correction = correction[before[0] : before[0] + depth, :, before[1] : before[1] + width]
@@ -199,9 +200,9 @@ def _apply_gain(spectrum: np.ndarray, gain: GainCurve, width: int) -> None:
     y = np.fft.fftfreq(planes)[:, None]
     x = np.fft.rfftfreq(width)[None, :]
     for z, plane in zip(np.fft.fftfreq(depth), spectrum):
-        whole = scipy.fft.fft(plane, axis=0, workers=workers())
+        whole = scipy.fft.fft(plane, axis=0, workers=threads())
         whole *= gain(np.sqrt(z**2 + y**2 + x**2))
-        plane[:] = scipy.fft.ifft(whole, axis=0, overwrite_x=True, workers=workers())
+        plane[:] = scipy.fft.ifft(whole, axis=0, overwrite_x=True, workers=threads())
 
 
 def _padding(length: int) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Tuple
 
 import numpy as np
 import scipy.fft
 
+from dual_core.overlap import threads
 from dual_core.volumes.geometry import wedge_mask
 
 Range = Tuple[float, float]
@@ -25,15 +25,9 @@ def wedge_content(volume: np.ndarray, tilt_range: Range) -> np.ndarray:
 
 def masked(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """What a mask over the half grid of ``(z, x)`` leaves of a volume, float32."""
-    spectrum = scipy.fft.rfft2(volume, axes=(0, 2), workers=workers())
+    spectrum = scipy.fft.rfft2(volume, axes=(0, 2), workers=threads())
     spectrum *= mask
     return scipy.fft.irfft2(
         spectrum, s=(volume.shape[0], volume.shape[2]), axes=(0, 2), overwrite_x=True,
-        workers=workers(),
+        workers=threads(),
     )
-
-
-def workers() -> int:
-    """Threads for the transforms: what the user allows torch and numpy, or else all cores."""
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return int(allowed) if allowed.isdigit() and int(allowed) > 0 else os.cpu_count() or 1

@@ -14,6 +14,7 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from dual_core.overlap import in_order, threads
 from dual_core.volumes.contrast import ContrastVerdict, detect_contrast
 from dual_core.volumes.described.finding import BlankFinder, RepeatedValues, bricks
 from dual_core.volumes.described.mask import NearestMask
@@ -190,9 +191,14 @@ def _moments_of(
         sample = _Sample(volume.shape)
         plain = volume_statistics(volume, sample.add)
     moments = _Moments(_limits(sample.without(())))
-    for start, size in bricks(volume.shape):
-        brick = volume.read(start, size)
-        moments.add(brick.ravel() if blank is None else brick[~blank.read(start, size)])
+
+    def look(region: Tuple[Triple, Triple]) -> _Moments:
+        brick, part = volume.read(*region), moments.empty()
+        part.add(brick.ravel() if blank is None else brick[~blank.read(*region)])
+        return part
+
+    for part in in_order(look, bricks(volume.shape), threads()):
+        moments.merge(part)
     return moments.result() if moments.usable else plain
 
 
@@ -219,6 +225,7 @@ class _Moments:
     """Moments of what lies within limits, and the range of all, from pieces."""
 
     def __init__(self, limits: Tuple[float, float]) -> None:
+        self._limits = limits
         self._low, self._high = (np.float32(limit) for limit in limits)
         self._within, self._all = RunningStatistics(), RunningStatistics()
         self._kept = self._count = 0
@@ -227,12 +234,26 @@ class _Moments:
         """Take in a flat array."""
         if values.size == 0:
             return
-        self._all.add(values[[values.argmin(), values.argmax()]])
-        kept = values[(values >= self._low) & (values <= self._high)]
+        minimum, maximum = values.min(), values.max()
+        self._all.add(np.array([minimum, maximum]))
+        kept = values
+        if minimum < self._low or maximum > self._high:
+            kept = values[(values >= self._low) & (values <= self._high)]
         self._count += values.size
         self._kept += kept.size
         if kept.size:
             self._within.add(kept)
+
+    def empty(self) -> _Moments:
+        """Another with the same limits."""
+        return _Moments(self._limits)
+
+    def merge(self, other: _Moments) -> None:
+        """Take in what another has taken in."""
+        self._within.merge(other._within)
+        self._all.merge(other._all)
+        self._count += other._count
+        self._kept += other._kept
 
     @property
     def usable(self) -> bool:
