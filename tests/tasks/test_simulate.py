@@ -331,7 +331,7 @@ def test_voxel_size_origin_and_statistics(tmp_path, model, caplog):
     source = write(tmp_path / "g.mrc", density(), origin=(5, -6, 7))
     seen = []
     simulate(source, tmp_path / "s.mrc", model, progress=lambda *a: seen.append(a))
-    assert seen[-1] == (1, 1)
+    assert seen == [(done, len(seen)) for done in range(1, len(seen) + 1)]
     with mrcfile.open(tmp_path / "s.mrc") as file:
         assert file.header.origin.tolist() == (5, -6, 7)
         np.testing.assert_allclose(float(file.voxel_size.x), VOXEL_SIZE_A, rtol=1e-5)
