@@ -6,8 +6,6 @@ A device that was asked for by name and is not there is an error, never a silent
 from __future__ import annotations
 
 import functools
-import math
-import time
 from typing import TYPE_CHECKING
 
 from dual_core.errors import DualError
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
 
 DEVICE_HELP = "auto, cpu, cuda or cuda:N"
 PRECISIONS = ("auto", "float32", "bfloat16")
-# Gain in speed from which half the digits are worth it; what was measured is near 0.5 or 2.
-WORTHWHILE = 1.25
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -59,39 +55,21 @@ def describe_device(device: torch.device) -> str:
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is faster than float32 there.
 
-    True on CUDA devices that calculate in it, and on CPUs where a convolution is: with AVX512-BF16
-    or AMX instructions it is 2 to 3 times as fast on some, and half as fast on others (measured on
-    a virtual Xeon without AMX); without them it is emulated, slowly.
+    True on CUDA devices that calculate in it. On CPUs it goes by what they are and not by a
+    measurement, which another program could turn, and a resumed run would differ: with AMX tiles, or
+    AVX512-BF16 on an AMD processor, it was 2 to 3 times as fast; with AVX512-BF16 alone on a virtual
+    Xeon half as fast (convolutions of 48 to 48 channels); without either it is emulated, slowly.
     """
     import torch
 
     if device.type == "cuda":
         return bool(torch.cuda.get_device_capability(device)[0] >= 8)
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    has_instructions = "avx512_bf16" in _cpu_flags() if supported is None else bool(supported())
-    return has_instructions and _bfloat16_gain() > WORTHWHILE
+    return _fast_on_cpu(_cpu_facts())
 
 
-@functools.lru_cache(maxsize=None)
-def _bfloat16_gain() -> float:
-    """How many times as fast as in float32 a convolution is on this CPU; takes 0.2 s."""
-    import torch
-
-    seconds = {torch.float32: math.inf, torch.bfloat16: math.inf}
-    with torch.inference_mode():
-        # In turn, and the fastest of each, so that other programs have no say. Smaller tensors than
-        # these torch would not give to oneDNN in float32.
-        for _ in range(4):
-            for kind in seconds:
-                features = torch.ones(1, 48, 16, 32, 32, dtype=kind)
-                weight = torch.ones(48, 48, 3, 3, 3, dtype=kind)
-                layout = torch.channels_last_3d
-                features = features.contiguous(memory_format=layout)
-                weight = weight.contiguous(memory_format=layout)
-                started = time.perf_counter()
-                torch.nn.functional.conv3d(features, weight, padding=1)
-                seconds[kind] = min(seconds[kind], time.perf_counter() - started)
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+def _fast_on_cpu(facts: str) -> bool:
+    words = facts.split()
+    return "amx_bf16" in words or ("avx512_bf16" in words and "AuthenticAMD" in words)
 
 
 def use_bfloat16(device: torch.device, precision: str = "auto") -> bool:
@@ -107,9 +85,13 @@ def use_bfloat16(device: torch.device, precision: str = "auto") -> bool:
     return fast_bfloat16(device) if precision == "auto" else precision == "bfloat16"
 
 
-def _cpu_flags() -> str:
+@functools.lru_cache(maxsize=None)
+def _cpu_facts() -> str:
+    """Maker and instructions of the CPU; nothing where the system does not tell."""
+    wanted = ("flags", "vendor_id")
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
-            return next((line for line in lines if line.startswith("flags")), "")
+            found = {line.split(":")[0].strip(): line for line in lines}
     except OSError:
         return ""
+    return " ".join(found[name] for name in wanted if name in found)
