@@ -56,9 +56,9 @@ def fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is faster than float32 there.
 
     True on CUDA devices that calculate in it. On CPUs it goes by what they are and not by a
-    measurement, which another program could turn, and a resumed run would differ: with AMX tiles, or
-    AVX512-BF16 on an AMD processor, it was 2 to 3 times as fast; with AVX512-BF16 alone on a virtual
-    Xeon half as fast (convolutions of 48 to 48 channels); without either it is emulated, slowly.
+    measurement: another program could turn that, and a resumed run would differ. With AVX512-BF16
+    it was 2 to 3 times as fast on an AMD EPYC and half as fast on a virtual Xeon (convolutions of
+    48 to 48 channels); AMX tiles are made for it; without either it is emulated, slowly.
     """
     import torch
 
