@@ -24,7 +24,7 @@ import numpy as np
 from dual_core.noise_model.noise_field import NoiseField, one_torch_thread
 from dual_core.overlap import in_order
 from dual_core.tiles.memory import GIB, bytes_for_tiles, free_memory, unet_bytes
-from dual_core.tiles.plan import Tile, TilePlan, Triple, plan_for_voxels, plan_tiles
+from dual_core.tiles.plan import Tile, TilePlan, Triple, plan_for_voxels, plan_tiles, round_up
 from dual_core.tiles.runner import NetworkRunner
 from dual_core.tiles.stream import read_mirrored
 
@@ -103,6 +103,8 @@ class SimulationRunner(NetworkRunner):
         # Never all in one tile, which would leave the other threads without work.
         whole = plan_tiles(shape, shape, self.halo, self.multiple).input_shape
         most = min(self._canonical, SPLIT * math.prod(whole))
+        # Smaller ones would be nearly all halo.
+        most = max(most, (3 * round_up(self.halo, self.multiple) + self.multiple) ** 3)
         plan = plan_for_voxels(shape, most, self.halo, self.multiple)
         self._planned = math.prod(plan.input_shape)
         return plan
