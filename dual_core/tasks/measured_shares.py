@@ -76,7 +76,7 @@ def find_shares(
     if min(size) < multiple or min(size) < 2:
         return Shares((0.0,) * (len(EDGES) - 1))
     shells = _Shells(model, size)
-    recorruption = Recorruption(model, size, STRENGTH)
+    recorruption = Recorruption(model, size, STRENGTH, excess=1.0)
     generator = np.random.default_rng(seed)
     for start in _spread(shape, size):
         block = read(start, size)

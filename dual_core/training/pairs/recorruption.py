@@ -7,7 +7,7 @@ one can be compared with the other, with no half tomograms and no truth.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -40,15 +40,22 @@ class Recorruption:
     model : the linear model, whose noise is drawn.
     shape : ``(z, y, x)`` of the blocks.
     strength : a.
+    excess : how much stronger than measured the noise is drawn; by default `EXCESS`, or 1 where its
+        power is from halves.
     """
 
     def __init__(
-        self, model: LinearModel, shape: Triple, strength: float = STRENGTH
+        self,
+        model: LinearModel,
+        shape: Triple,
+        strength: float = STRENGTH,
+        excess: Optional[float] = None,
     ) -> None:
         self._strength = strength
         self._amplitude = on_grid(model.noise_amplitude, shape)
         self._fine = (half_grid_frequency(shape) >= FINE).astype(np.float32)
-        self._excess = 1.0 if model.source == "halves" else EXCESS
+        known = 1.0 if model.source == "halves" else EXCESS
+        self._excess = known if excess is None else excess
 
     def __call__(self, block: np.ndarray, generator: np.random.Generator) -> RecorruptedPair:
         """Two copies of a block ``(..., z, y, x)``, with fresh noise."""
