@@ -83,7 +83,7 @@ def coherences(
             one, other, card, args.contrast, args.voxel_size, args.largest_side
         )
         raw = pair[0].voxels, pair[1].voxels
-        denoised = networks.denoise(raw[0]), networks.denoise(raw[1])
+        denoised = networks.result(raw[0]), networks.result(raw[1])
         found.append((
             Path(one).name,
             half_coherence(raw, denoised, pair[0].voxel_size_A, tilt_range, tilt_axis),

@@ -159,7 +159,7 @@ def _with_model(
     model = DualModel.load(args.model)
     networks = networks_of(model, args.device, args.precision, args.tile, args.halo)
     result, volumes = compare_halves(
-        a.voxels, b.voxels, a.voxel_size_A, networks.denoise, mask
+        a.voxels, b.voxels, a.voxel_size_A, networks.result, mask
     )
     denoised = volumes["A denoised"], volumes["B denoised"]
     first = (a.voxels, b.voxels, *denoised, a.voxel_size_A)

@@ -61,7 +61,7 @@ def coherence_findings(
     if raw is None and networks.linear is not None:
         raw = copies(tomogram, networks.linear, networks.tilt_axis)
     assert raw is not None
-    denoised = networks.denoise(raw[0]), networks.denoise(raw[1])
+    denoised = networks.result(raw[0]), networks.result(raw[1])
     if min(float(np.ptp(one)) for one in denoised) == 0.0:
         return [coherence_finding(0.0, 0.0, 2 * voxel_size_A, halves is not None)]
     found: HalfCoherence = half_coherence(

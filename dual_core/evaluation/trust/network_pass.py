@@ -37,13 +37,20 @@ class Networks:
 
     ``denoise`` is Dn, ``restore`` is Gs without noise: what the structure alone would look
     like in a tomogram, with missing wedge and contrast transfer. ``linear`` is the model's linear
-    model, if it has one, and ``tilt_axis`` that of its tomograms.
+    model, if it has one, and ``tilt_axis`` that of its tomograms. ``combined`` gives what
+    `dual_core.tasks.denoise` makes of a tomogram by default, where that is not Dn's output alone.
     """
 
     denoise: Function
     restore: Function
     linear: Optional[LinearModel] = None
     tilt_axis: str = "y"
+    combined: Optional[Function] = None
+
+    @property
+    def result(self) -> Function:
+        """What users get of a tomogram by default."""
+        return self.combined or self.denoise
 
 
 @dataclass(frozen=True)
@@ -139,11 +146,7 @@ def networks_of(
     halo: Optional[int] = None,
     on_pass: Optional[Callable[[], None]] = None,
 ) -> Networks:
-    """The U-Nets of a `DualModel` on a device; ``on_pass`` is called after each pass.
-
-    Where `dual_core.tasks.denoise` combines the output of this model with the tomogram by default,
-    ``denoise`` does so too: what is judged is what users get.
-    """
+    """The U-Nets of a `DualModel` on a device; ``on_pass`` is called after each pass."""
     denoiser = make_runner(model, device, precision, tile, halo)
     restorer = NetworkRunner(
         model.structural_generator, model.multiple, model.receptive_radius,
@@ -158,20 +161,20 @@ def networks_of(
         return run_on_array(runner, volume.swapaxes(1, 2), on_pass).swapaxes(1, 2)
 
     linear = linear_of({name: tensor.cpu().numpy() for name, tensor in model.linear.items()})
-    keep = linear is not None and is_wanted("auto", model.card)
+    denoise = functools.partial(run, denoiser)
 
-    def denoise(volume: np.ndarray) -> np.ndarray:
-        density = run(denoiser, volume)
-        if not keep or linear is None:
-            return density
-        both = (volume, density)
+    def combined(volume: np.ndarray) -> np.ndarray:
+        assert linear is not None
+        both = (volume, denoise(volume))
         if turned:
-            both = (volume.swapaxes(1, 2), density.swapaxes(1, 2))
+            both = (both[0].swapaxes(1, 2), both[1].swapaxes(1, 2))
         result = kept_array(*both, denoiser, linear, model.multiple)
         return result.swapaxes(1, 2) if turned else result
 
+    keep = linear is not None and is_wanted("auto", model.card)
     return Networks(
-        denoise, functools.partial(run, restorer), linear, model.card.tilt_axis
+        denoise, functools.partial(run, restorer), linear, model.card.tilt_axis,
+        combined if keep else None,
     )
 
 
