@@ -34,6 +34,14 @@ dual pick tomo_1.mrc --sigma 8 --min-distance 240 --number 500 --output picks
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dual pick``."""
+    _add_file_arguments(parser)
+    _add_particle_arguments(parser)
+    _add_amount_arguments(parser)
+    _add_place_arguments(parser)
+    add_tomogram_arguments(parser)
+
+
+def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument("tomograms", nargs="+", metavar="T.mrc", help="tomograms, any MRC mode")
     files.add_argument(
@@ -45,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="skip the tomograms that were finished before with the same options",
     )
     add_shard_argument(files)
+
+
+def _add_particle_arguments(parser: argparse.ArgumentParser) -> None:
     particle = parser.add_argument_group("particle")
     particle.add_argument(
         "--diameter", type=positive_float, metavar="A", help="diameter of the particle in angstrom"
@@ -69,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="smallest distance between two picks in angstrom (default: 24/28 of the diameter)",
     )
+
+
+def _add_amount_arguments(parser: argparse.ArgumentParser) -> None:
     amount = parser.add_argument_group("how many").add_mutually_exclusive_group()
     amount.add_argument("--number", type=positive_int, metavar="N", help="the best N per tomogram")
     amount.add_argument(
@@ -79,6 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tomogram "
         "(default: 4, unless there is --number)",
     )
+
+
+def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where")
     where.add_argument(
         "--border",
@@ -95,7 +112,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="mean",
         help="what is assumed outside the tomogram: its mean, or its mirror image",
     )
-    add_tomogram_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -36,6 +36,14 @@ dual simulate --model run/model.safetensors grand_model_1.mrc --output set --noi
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dual simulate``."""
+    _add_file_arguments(parser)
+    _add_noise_arguments(parser)
+    _add_result_arguments(parser)
+    _add_grand_model_arguments(parser)
+    add_machine_arguments(parser)
+
+
+def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument(
         "grand_models", nargs="+", metavar="G.mrc", help="grand models, as 'dual pack' writes them"
@@ -52,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="skip the tomograms that were finished before with the same model and options",
     )
     add_shard_argument(files)
+
+
+def _add_noise_arguments(parser: argparse.ArgumentParser) -> None:
     noise = parser.add_argument_group("noise")
     noise.add_argument(
         "--copies",
@@ -79,6 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     noise.add_argument(
         "--seed", type=non_negative_int, default=0, metavar="N", help="same seed, same tomograms"
     )
+
+
+def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
     result = parser.add_argument_group("result")
     result.add_argument(
         "--output-contrast",
@@ -87,6 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sign of the density in the result; auto: as in the tomograms the model was trained "
         "on (dark if the model does not say), as-model: as in its clean domain",
     )
+
+
+def _add_grand_model_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("grand model")
     model.add_argument(
         "--contrast",
@@ -108,7 +125,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="voxel size of the grand models in angstrom, instead of that in the headers",
     )
-    add_machine_arguments(parser)
 
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
