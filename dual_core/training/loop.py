@@ -3,27 +3,25 @@ from __future__ import annotations
 
 import logging
 import shutil
-import signal
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from dual_core.errors import DualError
 from dual_core.networks.devices import describe_device, use_bfloat16
 from dual_core.safety.locks import folder_lock
+from dual_core.safety.signals import remembered_signals
 from dual_core.training.checkpoint import MODEL, NEW, remove_training, require_checkpoint
 from dual_core.training.coherence import NAME as COHERENCE
 from dual_core.training.coherence import TIMES, CoherenceCheck, told_at_the_end
 from dual_core.training.config import TrainingConfig, save_config
 from dual_core.training.data import open_training_data
-from dual_core.training.monitor import History, Watch
+from dual_core.training.monitor import History, Watch, all_finite
 from dual_core.training.parallel.ranks import ALONE, Ranks
 from dual_core.training.previews import draw_previews
 from dual_core.training.session import Session
-from dual_core.training.step import all_finite
 from dual_core.volumes.patches import MEMORY_BUDGET
 
 logger = logging.getLogger(__name__)
@@ -31,7 +29,6 @@ logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 # Why a run ends; of what several processes have, the last in this list counts.
 REASONS = ("finished", "time limit", "SIGHUP", "SIGINT", "SIGTERM")
-STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 Progress = Callable[[int, int, Dict[str, float]], None]
 
@@ -59,16 +56,6 @@ class RunOptions:
     previews: int = 8
     snapshots: int = 0
     memory_budget: int = MEMORY_BUDGET
-
-
-class _Stop:
-    """Remembers SIGHUP, SIGINT or SIGTERM until the iteration is finished."""
-
-    def __init__(self) -> None:
-        self.name = ""
-
-    def __call__(self, number: int, frame: Optional[FrameType]) -> None:
-        self.name = signal.Signals(number).name
 
 
 @dataclass(frozen=True)
@@ -162,7 +149,7 @@ def _train(
     logbook = _Logbook(session, run, options, started, resume)
     due = _Schedule(options, started)
     reason = "finished"
-    with _catch_signals() as stop:
+    with remembered_signals() as stop:
         while session.iteration < config.iterations:
             values = session.iterate()
             _check_finite(values, session.iteration, run)
@@ -286,25 +273,3 @@ def _check_finite(values: Dict[str, float], iteration: int, run: Path) -> None:
             f"a loss is not finite at iteration {iteration}; the last good checkpoint is in {run}: "
             "try --resume, with a lower --learning-rate or --precision float32 if it happens again"
         )
-
-
-@contextmanager
-def _catch_signals() -> Iterator[_Stop]:
-    """Let SIGHUP, SIGINT and SIGTERM end the run after the present iteration.
-
-    One that is ignored stays so: that is what nohup asks for.
-    """
-    stop = _Stop()
-    previous = {}
-    try:
-        for number in STOPPING:
-            if signal.getsignal(number) == signal.SIG_IGN:
-                continue
-            previous[number] = signal.signal(number, stop)
-    except ValueError:  # not the main thread: whoever owns the process handles its signals
-        pass
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

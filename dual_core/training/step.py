@@ -13,6 +13,7 @@ from dual_core.networks.discriminators import Discriminator
 from dual_core.networks.model import DualModel
 from dual_core.training.checkpoint import optimiser_tensors, restore_optimiser
 from dual_core.training.config import TrainingConfig
+from dual_core.training.monitor import all_finite
 from dual_core.training.parallel.ranks import ALONE, Ranks
 from dual_core.training.rehearsal import (
     GRADIENT_NORM,
@@ -20,15 +21,8 @@ from dual_core.training.rehearsal import (
     Rehearsals,
     autocast,
     new_optimiser,
+    share_gradient,
 )
-
-
-def share_gradient(volume: Tensor, share: float) -> Tensor:
-    """The same values, with `share` times the gradient going back."""
-    if share == 1.0:
-        return volume
-    fixed = volume.detach()
-    return fixed if share == 0.0 else fixed + share * (volume - fixed)
 
 
 class Batch(NamedTuple):
@@ -58,11 +52,6 @@ class Generated(NamedTuple):
     fake_tomogram: Tensor
     density_again: Tensor
     tomogram_again: Tensor
-
-
-def all_finite(values: Dict[str, float]) -> bool:
-    """Whether every number is finite."""
-    return bool(np.isfinite(list(values.values())).all())
 
 
 class Trainer:
@@ -139,7 +128,7 @@ class Trainer:
     ) -> Tuple[Dict[str, float], Tensor, Tensor]:
         made = self._generate(batch)
         codes = self._pooled(made.encoded)
-        terms = self._generator_losses(batch, made, codes)
+        terms = self._losses(batch, made, codes)
         weights = self.config.loss_weights
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         values = {name: float(term.detach()) for name, term in terms.items()}
@@ -175,9 +164,7 @@ class Trainer:
         self.codes = codes.detach()[-self.config.code_pool :]
         return codes
 
-    def _generator_losses(
-        self, batch: Batch, made: Generated, codes: Tensor
-    ) -> Dict[str, Tensor]:
+    def _losses(self, batch: Batch, made: Generated, codes: Tensor) -> Dict[str, Tensor]:
         """The terms of the generators' loss, each without its weight."""
         model = self.model
         terms = {
