@@ -18,6 +18,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MAX_LINES = 320
+MAX_FUNCTION_LINES = 60
 MOST_MODULES = 12
 
 # The rooms of dual_core, top to bottom: folders, and the few modules that belong to all. A module
@@ -179,6 +180,41 @@ def test_the_docs_name_every_room_and_this_list():
 def test_modules_are_short_and_say_what_they_are(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < MAX_LINES
     assert ast.get_docstring(parse(path)), "a module begins with a docstring"
+
+
+@pytest.mark.parametrize("path", sources("dual_core", "dual_scipion"), ids=module_name)
+def test_functions_have_one_thing_to_say(path):
+    lines = dict(function_lines(parse(path)))
+    assert {name: n for name, n in lines.items() if n > MAX_FUNCTION_LINES} == {}
+
+
+def function_lines(tree: ast.AST) -> Iterator[Tuple[str, int]]:
+    """Yield every function's place and lines, of it and what is in it but not its docstring."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            lines = lines_of(node)
+            if ast.get_docstring(node) is not None:
+                lines -= lines_of(node.body[0])
+            yield f"{node.name}, line {node.lineno}", lines
+
+
+def lines_of(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_lines_of_functions_are_counted():
+    lines = [
+        "def outer(",
+        "    a,",
+        "):",
+        "    'A docstring does not count.'",
+        "    def inner():",
+        "        return a",
+        "",
+        "    return inner",
+    ]
+    text = "\n".join(lines)
+    assert dict(function_lines(ast.parse(text))) == {"outer, line 1": 7, "inner, line 5": 2}
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in sources("dual_core")}), ids=str)

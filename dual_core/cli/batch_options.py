@@ -1,22 +1,25 @@
-"""What the commands share that treat tomograms one by one: options, and how such a batch ends."""
+"""What the commands share that treat tomograms one by one: options, and the batch itself."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from typing import TYPE_CHECKING, Any, Dict, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence
 
 from dual_core.cli.common import (
     add_device_argument,
     add_precision_argument,
+    dump_options,
     non_negative_int,
+    output_folder,
     positive_float,
     positive_int,
     voxel_size,
 )
 
 if TYPE_CHECKING:
-    from dual_core.tasks.batch import BatchSummary
+    from dual_core.tasks.batch import BatchSummary, Job
+    from dual_core.tasks.shards import Shard
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +82,37 @@ def add_memory_argument(group: argparse._ArgumentGroup) -> None:
         help="memory in GiB that the tiles are chosen for: of the whole program on a CPU, of the "
         "tiles on a GPU (default: a share of what is free)",
     )
+
+
+def run_batch(
+    args: argparse.Namespace,
+    command: str,
+    shard: Shard,
+    jobs: Sequence[Job],
+    work: Callable[[Job], Dict[str, Any]],
+    settings: Dict[str, Any],
+) -> int:
+    """Do the jobs of a command into its output folder, on record; the exit status.
+
+    Parameters
+    ----------
+    args : of the command, with ``output`` and ``resume``.
+    command : name of the record, the status and the options that are written beside the results.
+    shard, jobs : the share of the files, and what it has to do.
+    work : makes the output of a job and returns numbers for the record.
+    settings : what makes an output come out as it does; see `dual_core.tasks.batch.BatchRecord`.
+    """
+    from dual_core.tasks.batch import BatchRecord, run_jobs
+    from dual_core.tasks.shards import ShardStatus
+
+    with output_folder(args.output) as output:
+        record = BatchRecord(output / shard.name(f"{command}.jsonl"), settings)
+        status = ShardStatus(record, shard, jobs)
+        dump_options(args, output / shard.name(f"{command}.yaml"))
+        summary = run_jobs(jobs, work, record, args.resume, status.write)
+        status.write(summary)
+    tell_failures(summary, len(jobs))
+    return summary.status
 
 
 def for_record(values: Mapping[str, Any]) -> Dict[str, Any]:

@@ -70,6 +70,10 @@ class Demo:
 
     def steps(self) -> List[Step]:
         """The story, in order."""
+        return [*self._make_domains(), *self._train_and_use_model(), *self._show_results()]
+
+    def _make_domains(self) -> List[Step]:
+        """Two domains that nobody paired."""
         plan = self.plan
         return [
             Step(
@@ -93,6 +97,12 @@ class Demo:
                 plan.tomograms,
                 self.project,
             ),
+        ]
+
+    def _train_and_use_model(self) -> List[Step]:
+        """The model, and what it is for."""
+        plan = self.plan
+        return [
             Step(
                 "train",
                 "Train on both domains, without pairs and labels; the last tomogram is held out.",
@@ -114,6 +124,12 @@ class Demo:
                 [plan.simulated, plan.training_set],
                 self.simulate,
             ),
+        ]
+
+    def _show_results(self) -> List[Step]:
+        """What has come of it."""
+        plan = self.plan
+        return [
             Step(
                 "score",
                 "Compare it with the truth, beside the raw tomogram and a Gaussian of "

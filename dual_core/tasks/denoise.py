@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
@@ -13,32 +12,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
-import numpy as np
-
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
-from dual_core.overlap import Behind
+from dual_core.tasks.denoising.network_output import run_network
 from dual_core.tasks.explained_part import write_explained
 from dual_core.tasks.given_volume import GivenTomogram, check_choice, temporary_beside
 from dual_core.tasks.keep_measured import CHOICES, KeptFilter, is_wanted, write_kept
 from dual_core.tasks.measured_shares import find_shares
-from dual_core.tasks.strength import LeastSquares, write_blend
-from dual_core.tiles.plan import TilePlan
-from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
-from dual_core.tiles.stream import stream_tiled
+from dual_core.tasks.strength import write_blend
+from dual_core.tiles.runner import NetworkRunner
 from dual_core.volumes.reading import (
     ReadableVolume,
     VolumeWriter,
     iterate_slabs,
     open_volume,
 )
-from dual_core.volumes.resampling import ResampledVolume
-from dual_core.volumes.views import ExchangedVolume
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-Triple = Tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -170,81 +162,45 @@ def denoise_tomogram(
     volume = open_volume(source, voxel_size_A=options.voxel_size_A)
     tilt_axis = options.tilt_axis or card.tilt_axis
     given = GivenTomogram(volume, card, options.contrast, tilt_axis)
-    contrast, sign = given.contrast, given.sign
-    output_sign = sign if options.output_contrast == "as-model" else 1
     if options.strength == 0 and options.units == "input" and explained is None:
-        with VolumeWriter(
-            output, volume.shape, volume.voxel_size_A, volume.facts.origin_A,
-            start=volume.facts.start,
-        ) as writer:
-            for start, size in iterate_slabs(volume.shape):
-                block = volume.read(start, size)
-                writer.write(start, block if output_sign > 0 else -block)
-        seconds = time.monotonic() - started
-        return DenoiseReport(
-            contrast=contrast,
-            voxel_size_A=volume.voxel_size_A,
-            model_voxel_size_A=card.voxel_size_A,
-            resampled=False,
-            tiles=0,
-            scale=math.nan,
-            offset=math.nan,
-            correlation=math.nan,
-            seconds=seconds,
-            blank_share=given.described.share,
-        )
+        _write_undenoised(given, output, options)
+        return _report(given, card, started)
 
     with temporary_beside(output) as temporary, temporary_beside(output) as kept:
-        fit, tiles = _run_network(
-            given.entry.read, given, temporary, runner, progress, volume.name
-        )
+        fit, tiles = run_network(given, temporary, runner, progress)
         scale, offset, correlation = fit.solve(volume.name)
         logger.debug("a %.4g, b %.4g, correlation %.3f", scale, offset, correlation)
         denoised: ReadableVolume = open_volume(temporary, voxel_size_A=given.voxel_size_A)
         if linear is not None and is_wanted(options.keep_measured, card):
-            denoised = _kept(given, denoised, runner, linear, kept, volume.name)
-        if tilt_axis == "x":
-            denoised = ExchangedVolume(denoised, (1, 2))
-        if given.resampled:
-            denoised = ResampledVolume(denoised, volume.voxel_size_A, volume.shape)
+            denoised = _keep_measured(given, denoised, runner, linear, kept)
+        denoised = given.back(denoised)
         if explained is not None and linear is not None:
             write_explained(
                 denoised, volume, linear, card.voxel_size_A, tilt_axis, explained,
                 given.described.blank,
             )
-        # Back to the tomogram's intensities: full = factor * d + shift.
-        mean, deviation = given.entry.mean, given.entry.deviation
-        factor, shift = deviation * scale, mean + deviation * offset
-        final = (float(output_sign), 0.0)
-        if options.units == "standardised":
-            final = (output_sign / abs(factor), -output_sign * shift / abs(factor))
-        # Blank stays as it is, or is 0 in the units of the clean domain.
-        blank_as = output_sign if options.units == "input" else 0
-        write_blend(
-            volume, denoised, output, options.strength, (factor, shift), final,
-            given.described.blank, blank_as,
-        )
-    return DenoiseReport(
-        contrast,
-        volume.voxel_size_A,
-        card.voxel_size_A,
-        given.resampled,
-        tiles,
-        scale,
-        offset,
-        correlation,
-        time.monotonic() - started,
-        given.described.share,
-    )
+        _write_denoised(given, denoised, scale, offset, output, options)
+    return _report(given, card, started, tiles, (scale, offset, correlation))
 
 
-def _kept(
+def _write_undenoised(given: GivenTomogram, output: Path, options: DenoiseOptions) -> None:
+    """The tomogram itself, which is all of the result where nothing is to be removed."""
+    volume, sign = given.volume, _output_sign(given, options)
+    with VolumeWriter(
+        output, volume.shape, volume.voxel_size_A, volume.facts.origin_A,
+        start=volume.facts.start,
+    ) as writer:
+        for start, size in iterate_slabs(volume.shape):
+            block = volume.read(start, size)
+            writer.write(start, block if sign > 0 else -block)
+
+
+def _keep_measured(
     given: GivenTomogram,
     denoised: ReadableVolume,
     runner: NetworkRunner,
     linear: LinearModel,
     path: Path,
-    name: str,
 ) -> ReadableVolume:
     """The network's output combined with the tomogram, in a file where that changes anything."""
     shares = find_shares(given.entry.read, given.shape, runner, linear, runner.multiple)
@@ -252,66 +208,59 @@ def _kept(
         return denoised
     logger.info(
         "%s: share of the tomogram itself in the result, by detail: %s",
-        name, shares.describe(given.voxel_size_A),
+        given.volume.name, shares.describe(given.voxel_size_A),
     )
     write_kept(given.entry.read, denoised, KeptFilter(shares, linear), path)
     return open_volume(path, voxel_size_A=given.voxel_size_A)
 
 
-def _run_network(
-    read: Callable[[Triple, Triple], np.ndarray],
-    grid: GivenTomogram,
-    temporary: Path,
-    runner: NetworkRunner,
-    progress: Optional[Progress],
-    name: str,
-) -> Tuple[LeastSquares, int]:
-    """Write the denoiser's output to a temporary volume; smaller tiles when memory runs out."""
-    while True:
-        plan = runner.plan(grid.shape)
-        logger.info(
-            "%s: %d %s of %s voxels, halo %d",
-            name,
-            len(plan),
-            "tile" if len(plan) == 1 else "tiles",
-            " x ".join(map(str, plan.input_shape)),
-            max(plan.halo),
-        )
-        try:
-            with VolumeWriter(temporary, grid.shape, grid.voxel_size_A, scratch=True) as writer:
-                fit = _run_tiles(read, grid, writer, runner, plan, progress, name)
-            return fit, len(plan)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        # Outside the handler, so that the exception and the tensors it holds are gone.
-        runner.shrink()
+def _write_denoised(
+    given: GivenTomogram,
+    denoised: ReadableVolume,
+    scale: float,
+    offset: float,
+    output: Path,
+    options: DenoiseOptions,
+) -> None:
+    """The blend of tomogram and network's output, in the units and contrast that are wanted."""
+    sign = _output_sign(given, options)
+    # Back to the tomogram's intensities: full = factor * d + shift.
+    mean, deviation = given.entry.mean, given.entry.deviation
+    factor, shift = deviation * scale, mean + deviation * offset
+    final = (float(sign), 0.0)
+    if options.units == "standardised":
+        final = (sign / abs(factor), -sign * shift / abs(factor))
+    # Blank stays as it is, or is 0 in the units of the clean domain.
+    blank_as = sign if options.units == "input" else 0
+    write_blend(
+        given.volume, denoised, output, options.strength, (factor, shift), final,
+        given.described.blank, blank_as,
+    )
 
 
-def _run_tiles(
-    read: Callable[[Triple, Triple], np.ndarray],
-    grid: GivenTomogram,
-    writer: VolumeWriter,
-    runner: NetworkRunner,
-    plan: TilePlan,
-    progress: Optional[Progress],
-    name: str,
-) -> LeastSquares:
-    """Write the denoiser's output; reading, fitting and writing go on beside the network."""
-    fit = LeastSquares()
-    done = 0
+def _output_sign(given: GivenTomogram, options: DenoiseOptions) -> int:
+    """1 where the result has the contrast of the tomogram, else -1."""
+    return given.sign if options.output_contrast == "as-model" else 1
 
-    def keep(start: Triple, t_block: np.ndarray, d_block: np.ndarray) -> None:
-        fit.add(*grid.content(start, t_block, d_block))
-        if not np.isfinite(fit.sums).all():
-            fit.solve(name)
-        writer.write(start, d_block)
 
-    with Behind(keep) as behind, contextlib.closing(stream_tiled(read, plan, runner)) as rows:
-        for start, t_block, d_block, tiles in rows:
-            behind(start, t_block, d_block)
-            del t_block, d_block
-            done += tiles
-            if progress is not None:
-                progress(done, len(plan))
-    return fit
+def _report(
+    given: GivenTomogram,
+    card: Any,
+    started: float,
+    tiles: int = 0,
+    fit: Tuple[float, float, float] = (math.nan, math.nan, math.nan),
+) -> DenoiseReport:
+    """With the least-squares fit (a, b, correlation) and the tiles of the network, if it ran."""
+    scale, offset, correlation = fit
+    return DenoiseReport(
+        contrast=given.contrast,
+        voxel_size_A=given.volume.voxel_size_A,
+        model_voxel_size_A=card.voxel_size_A,
+        resampled=tiles > 0 and given.resampled,
+        tiles=tiles,
+        scale=scale,
+        offset=offset,
+        correlation=correlation,
+        seconds=time.monotonic() - started,
+        blank_share=given.described.share,
+    )

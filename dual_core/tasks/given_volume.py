@@ -17,6 +17,7 @@ from dual_core.volumes.described.describe import Described, describe
 from dual_core.volumes.patches import StandardisedVolume
 from dual_core.volumes.reading import ReadableVolume, Triple, Volume, warn_of_orientation
 from dual_core.volumes.resampling import ResampledVolume, same_voxel_size
+from dual_core.volumes.views import ExchangedVolume
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,14 @@ class GivenTomogram:
     def voxel_size_A(self) -> float:
         """Of `entry`."""
         return self.entry.volume.voxel_size_A
+
+    def back(self, volume: ReadableVolume) -> ReadableVolume:
+        """A volume on the grid of `entry` as one on the grid of the file, tilt axis included."""
+        if self._tilt_axis == "x":
+            volume = ExchangedVolume(volume, (1, 2))
+        if self.resampled:
+            volume = ResampledVolume(volume, self.volume.voxel_size_A, self.volume.shape)
+        return volume
 
     def content(self, start: Triple, *blocks: np.ndarray) -> Tuple[np.ndarray, ...]:
         """Of blocks ``(z, y, x)`` at `start` of `entry` the voxels that are not blank."""

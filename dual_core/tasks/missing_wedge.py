@@ -29,7 +29,9 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Tuple, Union
+
+import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.safety.leftovers import temporary_folder
@@ -42,7 +44,9 @@ from dual_core.volumes.described.describe import SeenVolume, describe, keep_blan
 from dual_core.volumes.geometry import TILT_AXIS
 from dual_core.volumes.reading import (
     ReadableVolume,
+    Triple,
     Volume,
+    VolumeFacts,
     VolumeWriter,
     iterate_slabs,
     open_volume,
@@ -151,9 +155,8 @@ def compensate_tomogram(
     source, output = Path(source), Path(output)
     original = open_volume(source, voxel_size_A=options.voxel_size_A)
     described = describe(original)
-    blank, deviation = described.blank, described.statistics.std
     with _folder_beside(output) as folder:
-        volume = original
+        volume, blank = original, described.blank
         if options.tilt_axis == "x":
             write_turned(original, folder / source.name)
             volume = open_volume(folder / source.name)
@@ -163,12 +166,7 @@ def compensate_tomogram(
         )
         # Before the network runs, not after it.
         wedge_weight((8, 8), tilt_range, options.soft_edge_deg)
-        wanted = DenoiseOptions(
-            contrast=options.contrast,
-            units="standardised",
-            voxel_size_A=original.voxel_size_A,
-            tilt_axis="y",  # it was turned so
-        )
+        wanted = _prediction_options(options, original.voxel_size_A)
         path = volume.facts.path
         found = denoise_tomogram(path, folder / "fill.part", card, runner, wanted, progress)
         fill = open_volume(folder / "fill.part")
@@ -178,29 +176,19 @@ def compensate_tomogram(
         if blank is not None:
             # The step at a padding would be torn into streaks: half of it lies in the wedge.
             measured = SeenVolume(measured, described.statistics, blank, math.inf)
-        amplitude = options.amplitude
-        if amplitude == "auto":
-            amplitude = "model" if card.task == TASK else "shells"
-        factor, gain = deviation, None
+        amplitude = _amplitude_for(card, options)
+        factor = described.statistics.std
+        gain: Optional[GainCurve] = None
         if amplitude != "model":
-            gain = fit_gain(measured, fill, tilt_range, fill_has_wedge=card.task == TASK)
-            _check_gain(gain, original.name)
-            factor = gain.overall
-        if amplitude != "shells":
-            gain = None
+            curve = fit_gain(measured, fill, tilt_range, fill_has_wedge=card.task == TASK)
+            _check_gain(curve, original.name)
+            factor, gain = curve.overall, curve if amplitude == "shells" else None
+        slabs = merge_slabs(measured, fill, tilt_range, options.soft_edge_deg, factor, gain)
+        facts = original.facts
         target = output if volume is original else folder / "merged.part"
-        origin, first = original.facts.origin_A, original.facts.start
-        with VolumeWriter(
-            target, volume.shape, original.voxel_size_A, origin, start=first
-        ) as writer:
-            for start, block in merge_slabs(
-                measured, fill, tilt_range, options.soft_edge_deg, factor, gain
-            ):
-                if blank is not None:
-                    keep_blank(block, start, volume, blank)
-                writer.write(start, block)
+        _write_filled(slabs, volume, blank, target, facts)
         if target != output:
-            write_turned(open_volume(target), output, origin, first)
+            write_turned(open_volume(target), output, facts.origin_A, facts.start)
     return CompensateReport(
         contrast=found.contrast,
         tilt_range=tilt_range,
@@ -226,6 +214,16 @@ def write_turned(
             writer.write(start, turned.read(start, size))
 
 
+def _prediction_options(options: CompensateOptions, voxel_size_A: float) -> DenoiseOptions:
+    """For what fills: in the network's own units, of a tomogram that was turned to tilt axis y."""
+    return DenoiseOptions(
+        contrast=options.contrast,
+        units="standardised",
+        voxel_size_A=voxel_size_A,
+        tilt_axis="y",
+    )
+
+
 def _denoised(
     path: Path, folder: Path, model: Tuple[Any, NetworkRunner], found: DenoiseReport
 ) -> Volume:
@@ -241,6 +239,29 @@ def _denoised(
     )
     denoise_tomogram(path, folder / "measured.part", card, runner, options)
     return open_volume(folder / "measured.part")
+
+
+def _amplitude_for(card: Any, options: CompensateOptions) -> str:
+    if options.amplitude != "auto":
+        return options.amplitude
+    return "model" if card.task == TASK else "shells"
+
+
+def _write_filled(
+    slabs: Iterable[Tuple[Triple, np.ndarray]],
+    volume: Volume,
+    blank: Optional[ReadableVolume],
+    path: Path,
+    facts: VolumeFacts,
+) -> None:
+    """Write the slabs, with the volume itself where it is blank, under the header of `facts`."""
+    with VolumeWriter(
+        path, volume.shape, facts.voxel_size_A, facts.origin_A, start=facts.start
+    ) as writer:
+        for start, block in slabs:
+            if blank is not None:
+                keep_blank(block, start, volume, blank)
+            writer.write(start, block)
 
 
 def _check_gain(gain: GainCurve, name: str) -> None:

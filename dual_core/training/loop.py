@@ -3,27 +3,25 @@ from __future__ import annotations
 
 import logging
 import shutil
-import signal
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from dual_core.errors import DualError
 from dual_core.networks.devices import describe_device, use_bfloat16
 from dual_core.safety.locks import folder_lock
+from dual_core.safety.signals import remembered_signals
 from dual_core.training.checkpoint import MODEL, NEW, remove_training, require_checkpoint
 from dual_core.training.coherence import NAME as COHERENCE
 from dual_core.training.coherence import TIMES, CoherenceCheck, told_at_the_end
 from dual_core.training.config import TrainingConfig, save_config
 from dual_core.training.data import open_training_data
-from dual_core.training.monitor import History, Watch
+from dual_core.training.monitor import History, Watch, all_finite
 from dual_core.training.parallel.ranks import ALONE, Ranks
 from dual_core.training.previews import draw_previews
 from dual_core.training.session import Session
-from dual_core.training.step import all_finite
 from dual_core.volumes.patches import MEMORY_BUDGET
 
 logger = logging.getLogger(__name__)
@@ -31,7 +29,6 @@ logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 # Why a run ends; of what several processes have, the last in this list counts.
 REASONS = ("finished", "time limit", "SIGHUP", "SIGINT", "SIGTERM")
-STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 Progress = Callable[[int, int, Dict[str, float]], None]
 
@@ -59,16 +56,6 @@ class RunOptions:
     previews: int = 8
     snapshots: int = 0
     memory_budget: int = MEMORY_BUDGET
-
-
-class _Stop:
-    """Remembers SIGHUP, SIGINT or SIGTERM until the iteration is finished."""
-
-    def __init__(self) -> None:
-        self.name = ""
-
-    def __call__(self, number: int, frame: Optional[FrameType]) -> None:
-        self.name = signal.Signals(number).name
 
 
 @dataclass(frozen=True)
@@ -151,6 +138,49 @@ def _train(
     if resume:
         require_checkpoint(run)
     started = time.monotonic()
+    session = _open_session(noisy, clean, config, options, ranks, halves)
+    if resume:
+        session.restore(run)
+        logger.info("resuming %s at iteration %d", run, session.iteration)
+    if ranks.first:
+        if not resume:  # now that there is something to take its place
+            remove_training(run)
+        save_config(config, run / CONFIG)
+    logbook = _Logbook(session, run, options, started, resume)
+    due = _Schedule(options, started)
+    reason = "finished"
+    with remembered_signals() as stop:
+        while session.iteration < config.iterations:
+            values = session.iterate()
+            _check_finite(values, session.iteration, run)
+            entry = logbook.look(values)
+            if progress is not None:
+                progress(session.iteration, config.iterations, values)
+            hung_up = "SIGHUP" if ranks.orphaned else ""
+            reason = stop.name or hung_up or ("time limit" if due.time_is_up() else reason)
+            reason = REASONS[ranks.largest(REASONS.index(reason))]
+            logbook.write(entry, session.iteration == config.iterations or reason != "finished")
+            if reason != "finished":
+                break
+            if ranks.largest(int(ranks.first and due.checkpoint())):
+                session.save(run)
+    session.save(run)
+    logbook.tell_at_the_end()
+    ranks.wait()  # for the first one's files
+    return TrainingResult(
+        run / MODEL, session.iteration, session.iteration >= config.iterations, reason
+    )
+
+
+def _open_session(
+    noisy: Sequence[Path],
+    clean: Sequence[Path],
+    config: TrainingConfig,
+    options: RunOptions,
+    ranks: Ranks,
+    halves: Sequence[Tuple[Path, Path]],
+) -> Session:
+    """The data and the networks on their device, before the first iteration."""
     device = ranks.device(options.device)
     bfloat16 = use_bfloat16(device, options.precision)
     logger.info("device %s, %s", describe_device(device), "bfloat16" if bfloat16 else "float32")
@@ -158,57 +188,59 @@ def _train(
         patches = ranks.count * config.batch
         logger.info("%d processes, together %d patches an iteration", ranks.count, patches)
     data = open_training_data(noisy, clean, config, options.memory_budget, halves)
-    session = Session(data, config, device, bfloat16, ranks)
-    if resume:
-        session.restore(run)
-        logger.info("resuming %s at iteration %d", run, session.iteration)
-    history: Optional[History] = None
-    if ranks.first:
-        if not resume:  # now that there is something to take its place
-            remove_training(run)
-        save_config(config, run / CONFIG)
-        history = History(run, session.iteration if resume else None)
-    watch = Watch()
-    check = CoherenceCheck.beside(data.recorrupted, config.seed) if history else None
-    due = _Schedule(options, started)
-    reason = "finished"
-    with _catch_signals() as stop:
-        while session.iteration < config.iterations:
-            values = session.iterate()
-            _check_finite(values, session.iteration, run)
-            entry: Dict[str, Any] = {"iteration": session.iteration, **values}
-            warnings = watch.look(values)
-            if check and is_due(session.iteration, config.iterations, TIMES):
-                found, more = check.of_model(session.trainer.averaged_model(), values)
-                entry.update(found)
-                warnings = warnings + more
-            if warnings:
-                entry["warnings"] = warnings
-            if progress is not None:
-                progress(session.iteration, config.iterations, values)
-            hung_up = "SIGHUP" if ranks.orphaned else ""
-            reason = stop.name or hung_up or ("time limit" if due.time_is_up() else reason)
-            reason = REASONS[ranks.largest(REASONS.index(reason))]
-            last = session.iteration == config.iterations or reason != "finished"
-            told = warnings or COHERENCE in entry
-            if history and (session.iteration % options.log_every == 0 or told or last):
-                entry["seconds"] = round(time.monotonic() - started, 2)
-                history.add(entry)
-            if history and is_due(session.iteration, config.iterations, options.previews):
-                draw_previews(session.trainer.averaged_model(), data, run, session.iteration)
-            if history and is_due(session.iteration, config.iterations, options.snapshots):
-                session.save_snapshot(run)
-            if reason != "finished":
-                break
-            if ranks.largest(int(ranks.first and due.checkpoint())):
-                session.save(run)
-    session.save(run)
-    if check and check.last is not None:
-        logger.info("%s", told_at_the_end(check.last))
-    ranks.wait()  # for the first one's files
-    return TrainingResult(
-        run / MODEL, session.iteration, session.iteration >= config.iterations, reason
-    )
+    return Session(data, config, device, bfloat16, ranks)
+
+
+class _Logbook:
+    """What is looked at and kept on the way; of several processes only the first one's is kept."""
+
+    def __init__(
+        self, session: Session, run: Path, options: RunOptions, started: float, resume: bool
+    ) -> None:
+        self._session, self._run, self._options = session, run, options
+        self._started = started
+        self._watch = Watch()
+        self._history: Optional[History] = None
+        self._check: Optional[CoherenceCheck] = None
+        if session.ranks.first:
+            self._history = History(run, session.iteration if resume else None)
+            self._check = CoherenceCheck.beside(session.data.recorrupted, session.config.seed)
+
+    def _is_due(self, times: int) -> bool:
+        return is_due(self._session.iteration, self._session.config.iterations, times)
+
+    def look(self, values: Dict[str, float]) -> Dict[str, Any]:
+        """The entry of the present iteration: its values, and warnings where there are any."""
+        entry: Dict[str, Any] = {"iteration": self._session.iteration, **values}
+        warnings = self._watch.look(values)
+        if self._check and self._is_due(TIMES):
+            found, more = self._check.of_model(self._session.trainer.averaged_model(), values)
+            entry.update(found)
+            warnings = warnings + more
+        if warnings:
+            entry["warnings"] = warnings
+        return entry
+
+    def write(self, entry: Dict[str, Any], last: bool) -> None:
+        """Keep the entry, pictures and a snapshot where they are due."""
+        if self._history is None:
+            return
+        session, options = self._session, self._options
+        told = "warnings" in entry or COHERENCE in entry
+        if session.iteration % options.log_every == 0 or told or last:
+            entry["seconds"] = round(time.monotonic() - self._started, 2)
+            self._history.add(entry)
+        if self._is_due(options.previews):
+            draw_previews(
+                session.trainer.averaged_model(), session.data, self._run, session.iteration
+            )
+        if self._is_due(options.snapshots):
+            session.save_snapshot(self._run)
+
+    def tell_at_the_end(self) -> None:
+        """Say what the last look at the coherence found."""
+        if self._check and self._check.last is not None:
+            logger.info("%s", told_at_the_end(self._check.last))
 
 
 class _Schedule:
@@ -241,25 +273,3 @@ def _check_finite(values: Dict[str, float], iteration: int, run: Path) -> None:
             f"a loss is not finite at iteration {iteration}; the last good checkpoint is in {run}: "
             "try --resume, with a lower --learning-rate or --precision float32 if it happens again"
         )
-
-
-@contextmanager
-def _catch_signals() -> Iterator[_Stop]:
-    """Let SIGHUP, SIGINT and SIGTERM end the run after the present iteration.
-
-    One that is ignored stays so: that is what nohup asks for.
-    """
-    stop = _Stop()
-    previous = {}
-    try:
-        for number in STOPPING:
-            if signal.getsignal(number) == signal.SIG_IGN:
-                continue
-            previous[number] = signal.signal(number, stop)
-    except ValueError:  # not the main thread: whoever owns the process handles its signals
-        pass
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

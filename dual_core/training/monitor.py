@@ -121,6 +121,11 @@ def wrong_entry(entry: Any) -> str:
     return "" if "iteration" in entry else "has no field 'iteration'"
 
 
+def all_finite(values: Mapping[str, float]) -> bool:
+    """Whether every number is finite."""
+    return all(map(math.isfinite, values.values()))
+
+
 class Watch:
     """Looks at the last iterations and names a collapse, once for each kind."""
 

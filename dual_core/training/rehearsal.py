@@ -128,3 +128,11 @@ def autocast(device: torch.device, bfloat16: bool) -> ContextManager[Any]:
     if not bfloat16:
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def share_gradient(volume: Tensor, share: float) -> Tensor:
+    """The same values, with `share` times the gradient going back."""
+    if share == 1.0:
+        return volume
+    fixed = volume.detach()
+    return fixed if share == 0.0 else fixed + share * (volume - fixed)

@@ -25,10 +25,11 @@ from dual_core.training.checkpoint import (
 )
 from dual_core.training.config import TrainingConfig
 from dual_core.training.data import TrainingData
+from dual_core.training.monitor import all_finite
 from dual_core.training.pairs.recorrupted import RecorruptedPairs, RecorruptionLoss
 from dual_core.training.pairs.turned import WedgePairs
 from dual_core.training.parallel.ranks import ALONE, Ranks
-from dual_core.training.step import Batch, Trainer, all_finite
+from dual_core.training.step import Batch, Trainer
 from dual_core.volumes.patches import generator_state, restored_generator
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from dual_core.networks.discriminators import Discriminator
 from dual_core.networks.model import DualModel
 from dual_core.training.checkpoint import optimiser_tensors, restore_optimiser
 from dual_core.training.config import TrainingConfig
+from dual_core.training.monitor import all_finite
 from dual_core.training.parallel.ranks import ALONE, Ranks
 from dual_core.training.rehearsal import (
     GRADIENT_NORM,
@@ -20,15 +21,8 @@ from dual_core.training.rehearsal import (
     Rehearsals,
     autocast,
     new_optimiser,
+    share_gradient,
 )
-
-
-def share_gradient(volume: Tensor, share: float) -> Tensor:
-    """The same values, with `share` times the gradient going back."""
-    if share == 1.0:
-        return volume
-    fixed = volume.detach()
-    return fixed if share == 0.0 else fixed + share * (volume - fixed)
 
 
 class Batch(NamedTuple):
@@ -46,9 +40,18 @@ class Batch(NamedTuple):
     linear_tomogram: Optional[Tensor] = None
 
 
-def all_finite(values: Dict[str, float]) -> bool:
-    """Whether every number is finite."""
-    return bool(np.isfinite(list(values.values())).all())
+class Generated(NamedTuple):
+    """What the generators make of a batch.
+
+    ``encoded`` ``(b, K)`` is the noise code of the tomogram; the rest is ``(b, 1, z, y, x)``: the
+    tomogram denoised, a tomogram of the density, and both brought back to their own domain.
+    """
+
+    encoded: Tensor
+    fake_density: Tensor
+    fake_tomogram: Tensor
+    density_again: Tensor
+    tomogram_again: Tensor
 
 
 class Trainer:
@@ -123,13 +126,27 @@ class Trainer:
     def _train_generators(
         self, batch: Batch, settling: bool
     ) -> Tuple[Dict[str, float], Tensor, Tensor]:
+        made = self._generate(batch)
+        codes = self._pooled(made.encoded)
+        terms = self._losses(batch, made, codes)
+        weights = self.config.loss_weights
+        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        values["loss"] = float(total.detach())
+        values.update(_diagnostics(batch, made))
+        values = self.ranks.mean(values)
+        if all_finite(values):
+            values["gradient_norm"] = self._step_generators(total, settling)
+        return values, made.fake_tomogram.detach(), made.fake_density.detach()
+
+    def _generate(self, batch: Batch) -> Generated:
+        """From each domain to the other and back (equations 1 and 2)."""
         config, model = self.config, self.model
-        tomogram, density = batch.tomogram, batch.density
         mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
-        encoded = model.noise_encoder(tomogram)
+        encoded = model.noise_encoder(batch.tomogram)
         with autocast(self.device, self.bfloat16):
-            fake_density = model.denoiser(tomogram).float()
-            fake_tomogram = model.structural_generator(density + mask).float()  # equation 1
+            fake_density = model.denoiser(batch.tomogram).float()
+            fake_tomogram = model.structural_generator(batch.density + mask).float()  # equation 1
             density_again = model.denoiser(
                 share_gradient(fake_tomogram, config.clean_cycle_share)
             ).float()
@@ -137,52 +154,49 @@ class Trainer:
                 share_gradient(fake_density, config.noisy_cycle_share)
                 + model.noise_decoder(encoded)
             ).float()
+        return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
+
+    def _pooled(self, encoded: Tensor) -> Tensor:
+        """The noise codes of this batch and those before it, ``(n, K)``."""
         # The earlier codes have no gradient: this batch's stands for all of them.
         share = 1.0 + len(self.codes) / len(encoded)
         codes = torch.cat([self.codes, share_gradient(encoded, share)])
-        self.codes = codes.detach()[-config.code_pool :]
+        self.codes = codes.detach()[-self.config.code_pool :]
+        return codes
+
+    def _losses(self, batch: Batch, made: Generated, codes: Tensor) -> Dict[str, Tensor]:
+        """The terms of the generators' loss, each without its weight."""
+        model = self.model
         terms = {
-            "loss_density": equations.reconstruction_loss(density, density_again),
-            "loss_tomogram": equations.reconstruction_loss(tomogram, tomogram_again),
-            "loss_adversarial_t": self._adversarial(model.noisy_discriminator, fake_tomogram),
-            "loss_adversarial_v": self._adversarial(model.clean_discriminator, fake_density),
+            "loss_density": equations.reconstruction_loss(batch.density, made.density_again),
+            "loss_tomogram": equations.reconstruction_loss(batch.tomogram, made.tomogram_again),
+            "loss_adversarial_t": self._adversarial(model.noisy_discriminator, made.fake_tomogram),
+            "loss_adversarial_v": self._adversarial(model.clean_discriminator, made.fake_density),
             "loss_noise_code": equations.noise_code_loss(codes),
         }
         if batch.linear_tomogram is not None:
             terms["loss_calibration"] = equations.mean_squared_error(
-                batch.linear_tomogram, fake_tomogram
+                batch.linear_tomogram, made.fake_tomogram
             ).mean()
-        weights = config.loss_weights
-        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-        values = {name: float(term.detach()) for name, term in terms.items()}
-        values["loss"] = float(total.detach())
-        with torch.no_grad():
-            values["cc_density"] = float(equations.correlation(density, density_again).mean())
-            values["cc_tomogram"] = float(equations.correlation(tomogram, tomogram_again).mean())
-            values["cc_denoised"] = float(equations.correlation(tomogram, fake_density).mean())
-            values["cc_simulated"] = float(
-                equations.correlation(fake_tomogram, density_again).mean()
-            )
-            values["deviation_denoised"] = float(fake_density.std())
-            values["deviation_simulated"] = float(fake_tomogram.std())
-        values = self.ranks.mean(values)
-        if all_finite(values):
-            self.generator_optimiser.zero_grad(set_to_none=True)
-            total.backward()
-            self.ranks.average_gradients(self._parameters(self._generators))
-            self.ranks.average_buffers(self._generators)
-            # Each network by itself: one that runs wild would throttle the others.
-            norms = [
-                float(nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM))
-                for network in self._generators
-            ]
-            values["gradient_norm"] = max(norms)
-            if settling:
-                model.structural_generator.zero_grad(set_to_none=True)
-            if np.isfinite(values["gradient_norm"]):
-                self.generator_optimiser.step()
-                self._average(config.average_decay)
-        return values, fake_tomogram.detach(), fake_density.detach()
+        return terms
+
+    def _step_generators(self, total: Tensor, settling: bool) -> float:
+        """Step down the gradient of the loss, unless it is not finite; its largest norm."""
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        self.ranks.average_gradients(self._parameters(self._generators))
+        self.ranks.average_buffers(self._generators)
+        # Each network by itself: one that runs wild would throttle the others.
+        norm = max(
+            float(nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM))
+            for network in self._generators
+        )
+        if settling:
+            self.model.structural_generator.zero_grad(set_to_none=True)
+        if np.isfinite(norm):
+            self.generator_optimiser.step()
+            self._average(self.config.average_decay)
+        return norm
 
     def _train_discriminators(
         self, batch: Batch, fake_tomogram: Tensor, fake_density: Tensor
@@ -269,3 +283,18 @@ class Trainer:
                 average.lerp_(weight, 1.0 - decay)
             for moment, buffer in zip(self.averaged.buffers(), current.buffers()):
                 moment.copy_(buffer)
+
+
+def _diagnostics(batch: Batch, made: Generated) -> Dict[str, float]:
+    """Correlations and deviations for the history; no part of the loss."""
+    with torch.no_grad():
+        pairs = {
+            "cc_density": (batch.density, made.density_again),
+            "cc_tomogram": (batch.tomogram, made.tomogram_again),
+            "cc_denoised": (batch.tomogram, made.fake_density),
+            "cc_simulated": (made.fake_tomogram, made.density_again),
+        }
+        values = {name: float(equations.correlation(*pair).mean()) for name, pair in pairs.items()}
+        values["deviation_denoised"] = float(made.fake_density.std())
+        values["deviation_simulated"] = float(made.fake_tomogram.std())
+    return values

@@ -55,6 +55,14 @@ class ProtDualDenoise(ProtDualTomograms):
             "was trained on; best of all, they are the same.",
         )
         self._addInputModel(form, help="A model from *train model* or *import model*.")
+        self._addResult(form)
+        self._addMachine(form)
+        self._addGpu(form)
+        self._addStreaming(form)
+        self._addBatch(form)
+        self._addParallel(form)
+
+    def _addResult(self, form: Any) -> None:
         group = form.addGroup("Result")
         group.addParam(
             "strength",
@@ -112,11 +120,6 @@ class ProtDualDenoise(ProtDualTomograms):
             "it.",
         )
         self._addContrast(group)
-        self._addMachine(form)
-        self._addGpu(form)
-        self._addStreaming(form)
-        self._addBatch(form)
-        self._addParallel(form)
 
     # --------------------------- steps ---------------------------
     def _insertAllSteps(self) -> None:

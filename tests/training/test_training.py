@@ -23,8 +23,9 @@ from dual_core.training.config import TrainingConfig, load_config, preset_config
 from dual_core.training.data import open_training_data
 from dual_core.training.loop import RunOptions, TrainingResult, train
 from dual_core.training.monitor import read_history
+from dual_core.training.rehearsal import share_gradient
 from dual_core.training.session import Session
-from dual_core.training.step import Trainer, share_gradient
+from dual_core.training.step import Trainer
 from dual_core.volumes.reading import open_volume, write_volume
 
 TINY = NetworkConfig(

@@ -19,14 +19,9 @@ from dual_core.cli.batch_options import (
     add_shard_argument,
     add_tomogram_arguments,
     for_record,
-    tell_failures,
+    run_batch,
 )
-from dual_core.cli.common import (
-    dump_options,
-    finite_float,
-    output_folder,
-    progress_bar,
-)
+from dual_core.cli.common import finite_float, progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``dual compensate``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.networks.card import read_card
-    from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
-    from dual_core.tasks.shards import Shard, ShardStatus
+    from dual_core.tasks.batch import Job, file_hash, plan_jobs
+    from dual_core.tasks.shards import Shard
 
     shard = Shard.parse(args.shard)
     jobs = shard.of(plan_jobs(args.tomograms, args.output, "_compensated"))
@@ -140,14 +135,7 @@ def run(args: argparse.Namespace) -> int:
             )
         return for_record(asdict(report))
 
-    with output_folder(args.output) as output:
-        record = BatchRecord(output / shard.name("compensate.jsonl"), settings)
-        status = ShardStatus(record, shard, jobs)
-        dump_options(args, output / shard.name("compensate.yaml"))
-        summary = run_jobs(jobs, work, record, args.resume, status.write)
-        status.write(summary)
-    tell_failures(summary, len(jobs))
-    return summary.status
+    return run_batch(args, "compensate", shard, jobs, work, settings)
 
 
 def _degrees(text: str) -> float:

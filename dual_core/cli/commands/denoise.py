@@ -18,9 +18,9 @@ from dual_core.cli.batch_options import (
     add_shard_argument,
     add_tomogram_arguments,
     for_record,
-    tell_failures,
+    run_batch,
 )
-from dual_core.cli.common import dump_options, fraction, output_folder, progress_bar
+from dual_core.cli.common import fraction, progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``dual denoise``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.networks.card import read_card
-    from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
-    from dual_core.tasks.shards import Shard, ShardStatus
+    from dual_core.tasks.batch import Job, file_hash, plan_jobs
+    from dual_core.tasks.shards import Shard
 
     shard = Shard.parse(args.shard)
     jobs = shard.of(plan_jobs(args.tomograms, args.output, "_denoised"))
@@ -137,11 +137,4 @@ def run(args: argparse.Namespace) -> int:
             )
         return for_record(asdict(report))
 
-    with output_folder(args.output) as output:
-        record = BatchRecord(output / shard.name("denoise.jsonl"), settings)
-        status = ShardStatus(record, shard, jobs)
-        dump_options(args, output / shard.name("denoise.yaml"))
-        summary = run_jobs(jobs, work, record, args.resume, status.write)
-        status.write(summary)
-    tell_failures(summary, len(jobs))
-    return summary.status
+    return run_batch(args, "denoise", shard, jobs, work, settings)

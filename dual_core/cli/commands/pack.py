@@ -58,6 +58,13 @@ keys of a molecule:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dual pack``."""
+    _add_file_arguments(parser)
+    _add_volume_arguments(parser)
+    _add_molecule_arguments(parser)
+    _add_structure_arguments(parser)
+
+
+def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument(
         "--molecules",
@@ -73,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--count", type=positive_int, default=1, metavar="N", help="number of grand models"
     )
+
+
+def _add_volume_arguments(parser: argparse.ArgumentParser) -> None:
     volume = parser.add_argument_group("volume")
     volume.add_argument(
         "--shape",
@@ -102,43 +112,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NM",
         help="thickness of the sample in nm, in the middle of z (default: the whole volume)",
     )
-    crowd = parser.add_argument_group("molecules")
-    crowd.add_argument(
+
+
+def _add_molecule_arguments(parser: argparse.ArgumentParser) -> None:
+    molecules = parser.add_argument_group("molecules")
+    molecules.add_argument(
         "--number",
         type=positive_int,
         metavar="N",
         help="copies of each molecule (where a YAML list does not say)",
     )
-    crowd.add_argument(
+    molecules.add_argument(
         "--occupancy",
         type=fraction,
         metavar="F",
         help="fill this part of the sample with molecules; 0.05 is dilute, 0.2 crowded "
         "(default: 0.08 where no number of copies is given)",
     )
-    crowd.add_argument(
+    molecules.add_argument(
         "--gap",
         type=finite_float,
         default=0.0,
         metavar="A",
         help="free distance around molecules in angstrom",
     )
-    crowd.add_argument(
+    molecules.add_argument(
         "--best-effort",
         dest="best_effort",
         action="store_true",
         help="accept less than asked for where molecules find no place",
     )
-    crowd.add_argument(
+    molecules.add_argument(
         "--seed", type=non_negative_int, default=0, metavar="N", help="same seed, same model"
     )
-    _add_structures(parser.add_argument_group(
+
+
+def _add_structure_arguments(parser: argparse.ArgumentParser) -> None:
+    other = parser.add_argument_group(
         "membranes, filaments, crowd, fiducials",
         "Without a number: as in a cell, in proportion to the volume. A number is exact, 0 is none."
-    ))
-
-
-def _add_structures(other: argparse._ArgumentGroup) -> None:
+    )
     other.add_argument(
         "--only-molecules",
         dest="only_molecules",

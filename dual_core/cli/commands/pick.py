@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-from typing import Any, Dict
+from typing import TYPE_CHECKING, Any, Dict
 
 from dual_core.cli.batch_options import (
     add_shard_argument,
     add_tomogram_arguments,
-    tell_failures,
+    run_batch,
 )
-from dual_core.cli.common import (
-    dump_options,
-    output_folder,
-    positive_float,
-    positive_int,
-    progress_bar,
-)
+from dual_core.cli.common import positive_float, positive_int, progress_bar
+
+if TYPE_CHECKING:
+    from dual_core.picking import PickOptions
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +31,14 @@ dual pick tomo_1.mrc --sigma 8 --min-distance 240 --number 500 --output picks
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dual pick``."""
+    _add_file_arguments(parser)
+    _add_particle_arguments(parser)
+    _add_amount_arguments(parser)
+    _add_place_arguments(parser)
+    add_tomogram_arguments(parser)
+
+
+def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument("tomograms", nargs="+", metavar="T.mrc", help="tomograms, any MRC mode")
     files.add_argument(
@@ -45,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="skip the tomograms that were finished before with the same options",
     )
     add_shard_argument(files)
+
+
+def _add_particle_arguments(parser: argparse.ArgumentParser) -> None:
     particle = parser.add_argument_group("particle")
     particle.add_argument(
         "--diameter", type=positive_float, metavar="A", help="diameter of the particle in angstrom"
@@ -69,6 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="smallest distance between two picks in angstrom (default: 24/28 of the diameter)",
     )
+
+
+def _add_amount_arguments(parser: argparse.ArgumentParser) -> None:
     amount = parser.add_argument_group("how many").add_mutually_exclusive_group()
     amount.add_argument("--number", type=positive_int, metavar="N", help="the best N per tomogram")
     amount.add_argument(
@@ -79,6 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tomogram "
         "(default: 4, unless there is --number)",
     )
+
+
+def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where")
     where.add_argument(
         "--border",
@@ -95,34 +109,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="mean",
         help="what is assumed outside the tomogram: its mean, or its mirror image",
     )
-    add_tomogram_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual pick``; 0 all well, 1 some tomograms failed, 2 all failed."""
-    from dual_core.errors import DualError
-    from dual_core.picking import PickOptions, pick_particles
+    from dual_core.picking import pick_particles
     from dual_core.picking.files import write_picks
-    from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
-    from dual_core.tasks.shards import Shard, ShardStatus
+    from dual_core.tasks.batch import Job, file_hash, plan_jobs
+    from dual_core.tasks.shards import Shard
     from dual_core.volumes.byte_volumes import as_mask
     from dual_core.volumes.reading import open_volume
 
-    if args.diameter is None and args.sigma is None:
-        raise DualError("no size of the particle; give --diameter A or --sigma VOXELS")
-    if args.factor <= 1:
-        raise DualError(f"--factor {args.factor:g}: give a number above 1, such as 1.1")
-    options = PickOptions(
-        diameter_A=args.diameter,
-        sigma=args.sigma,
-        factor=args.factor,
-        min_distance_A=args.min_distance,
-        number=args.number,
-        threshold=args.threshold,
-        contrast=args.contrast,
-        border_A=args.border or 0.0,
-        boundary=args.boundary,
-    )
+    options = _options(args)
     jobs = [
         Job(job.source, job.output.with_suffix(".csv"))
         for job in plan_jobs(args.tomograms, args.output, "_picks")
@@ -156,11 +154,25 @@ def run(args: argparse.Namespace) -> int:
         )
         return told
 
-    with output_folder(args.output) as output:
-        record = BatchRecord(output / shard.name("pick.jsonl"), settings)
-        status = ShardStatus(record, shard, jobs)
-        dump_options(args, output / shard.name("pick.yaml"))
-        summary = run_jobs(jobs, work, record, args.resume, status.write)
-        status.write(summary)
-    tell_failures(summary, len(jobs))
-    return summary.status
+    return run_batch(args, "pick", shard, jobs, work, settings)
+
+
+def _options(args: argparse.Namespace) -> PickOptions:
+    from dual_core.errors import DualError
+    from dual_core.picking import PickOptions
+
+    if args.diameter is None and args.sigma is None:
+        raise DualError("no size of the particle; give --diameter A or --sigma VOXELS")
+    if args.factor <= 1:
+        raise DualError(f"--factor {args.factor:g}: give a number above 1, such as 1.1")
+    return PickOptions(
+        diameter_A=args.diameter,
+        sigma=args.sigma,
+        factor=args.factor,
+        min_distance_A=args.min_distance,
+        number=args.number,
+        threshold=args.threshold,
+        contrast=args.contrast,
+        border_A=args.border or 0.0,
+        boundary=args.boundary,
+    )

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import asdict
-from typing import Any, Dict, List
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict
 
 from dual_core.cli.batch_options import add_memory_argument, add_shard_argument, tell_failures
 from dual_core.cli.common import (
@@ -26,6 +26,10 @@ from dual_core.cli.common import (
     voxel_size,
 )
 
+if TYPE_CHECKING:
+    from dual_core.tasks.batch import Job
+    from dual_core.tasks.shards import Shard
+
 logger = logging.getLogger(__name__)
 
 EXAMPLE = """
@@ -36,6 +40,14 @@ dual simulate --model run/model.safetensors grand_model_1.mrc --output set --noi
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dual simulate``."""
+    _add_file_arguments(parser)
+    _add_noise_arguments(parser)
+    _add_result_arguments(parser)
+    _add_grand_model_arguments(parser)
+    add_machine_arguments(parser)
+
+
+def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument(
         "grand_models", nargs="+", metavar="G.mrc", help="grand models, as 'dual pack' writes them"
@@ -52,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="skip the tomograms that were finished before with the same model and options",
     )
     add_shard_argument(files)
+
+
+def _add_noise_arguments(parser: argparse.ArgumentParser) -> None:
     noise = parser.add_argument_group("noise")
     noise.add_argument(
         "--copies",
@@ -79,6 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     noise.add_argument(
         "--seed", type=non_negative_int, default=0, metavar="N", help="same seed, same tomograms"
     )
+
+
+def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
     result = parser.add_argument_group("result")
     result.add_argument(
         "--output-contrast",
@@ -87,6 +105,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sign of the density in the result; auto: as in the tomograms the model was trained "
         "on (dark if the model does not say), as-model: as in its clean domain",
     )
+
+
+def _add_grand_model_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("grand model")
     model.add_argument(
         "--contrast",
@@ -108,7 +129,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="voxel size of the grand models in angstrom, instead of that in the headers",
     )
-    add_machine_arguments(parser)
 
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,37 +155,24 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``dual simulate``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.networks.card import read_card
-    from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
+    from dual_core.tasks.batch import BatchRecord, file_hash, run_jobs
     from dual_core.tasks.shards import Shard, ShardStatus
 
     shard = Shard.parse(args.shard)
-    # Copy by copy they are planned, grand model by grand model they are made.
-    planned = [
-        plan_jobs(args.grand_models, args.output, f"_simulated_{copy:02d}")
-        for copy in range(1, args.copies + 1)
-    ]
-    copies: Dict[Job, int] = {
-        job: copy for jobs in shard.of(list(zip(*planned))) for copy, job in enumerate(jobs, 1)
-    }
+    copies = _plan_copies(args, shard)
     # Before torch is imported, which takes seconds.
     card = read_card(args.model)
 
     from dual_core.networks.model import DualModel
-    from dual_core.tasks.simulate import (
-        SimulateOptions,
-        open_for_simulation,
-        simulate_tomogram,
-        warn_of_other_task,
+    from dual_core.tasks.simulate import SimulateOptions, warn_of_other_task
+    from dual_core.tasks.simulation.labelled_copies import (
+        LabelledCopies,
+        NoiseOfCopies,
+        SimulationOfCopies,
     )
-    from dual_core.tasks.simulation.density_map import DensityMap
-    from dual_core.tasks.simulation.noise_codes import RANDOM, Noise, draw_noise, encode_tomogram
+    from dual_core.tasks.simulation.noise_codes import encode_tomogram
     from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
-    from dual_core.tasks.simulation.training_set import (
-        TABLE,
-        carry_labels,
-        join_tables,
-        update_table,
-    )
+    from dual_core.tasks.simulation.training_set import TABLE, join_tables
 
     options = SimulateOptions(
         contrast=args.contrast,
@@ -179,6 +186,9 @@ def run(args: argparse.Namespace) -> int:
     logger.info("%s", runner.describe())
     warn_of_other_task(card)
     codes = [encode_tomogram(path, model, args.noise_contrast) for path in args.noise_from]
+    noises = NoiseOfCopies(args.seed, args.noise_from, codes)
+    labelled = LabelledCopies(Path(args.output), shard.name(TABLE), copies, noises)
+    simulation = SimulationOfCopies(model, runner, options, labelled, progress_bar)
     settings = {
         "model": file_hash(args.model),
         "options": options.as_dict(),
@@ -188,45 +198,27 @@ def run(args: argparse.Namespace) -> int:
         "bfloat16": runner.bfloat16,
         "halo": args.halo,
     }
-    opened: List[DensityMap] = []
-
-    def code_from(copy: int) -> str:
-        return str(args.noise_from[(copy - 1) % len(codes)]) if codes else RANDOM
-
-    def work(job: Job) -> Dict[str, Any]:
-        copy = copies[job]
-        if not opened or opened[0].volume.facts.path != job.source:
-            opened[:] = [open_for_simulation(job.source, card, options)]
-        noise = draw_noise(model.config.code_size, args.seed, opened[0].content, copy)
-        if codes:
-            noise = Noise(codes[(copy - 1) % len(codes)], noise.seed, code_from(copy))
-        with progress_bar(job.output.name) as progress:
-            report = simulate_tomogram(
-                opened[0], job.output, model, runner, noise, options, progress
-            )
-        update_table(args.output, [row(job)], shard.name(TABLE))
-        return asdict(report)
-
-    def row(job: Job) -> Dict[str, Any]:
-        return {
-            "tomogram": job.output.name,
-            "grand_model": str(job.source.resolve()),
-            **carry_labels(job.source, args.output),
-            "code_from": code_from(copies[job]),
-            "copy": copies[job],
-        }
-
     with output_folder(args.output) as output:
         record = BatchRecord(output / shard.name("simulate.jsonl"), settings)
         status = ShardStatus(record, shard, list(copies))
         dump_options(args, output / shard.name("simulate.yaml"))
-        summary = run_jobs(list(copies), work, record, args.resume, status.write)
+        summary = run_jobs(list(copies), simulation.make, record, args.resume, status.write)
         status.write(summary)
         # Those that were skipped are in the table of the call that made them, unless that is lost.
-        there = [job for job in copies if record.is_finished(job)]
-        if there:
-            update_table(output, [row(job) for job in there], shard.name(TABLE))
+        labelled.add([job for job in copies if record.is_finished(job)])
         if shard.count > 1:
             join_tables(output)
     tell_failures(summary, len(args.grand_models), "grand models")
     return summary.status
+
+
+def _plan_copies(args: argparse.Namespace, shard: Shard) -> Dict[Job, int]:
+    """The number of its copy, from 1, for each tomogram of a shard, in the order of making."""
+    from dual_core.tasks.batch import plan_jobs
+
+    # Copy by copy they are planned, grand model by grand model they are made.
+    planned = [
+        plan_jobs(args.grand_models, args.output, f"_simulated_{copy:02d}")
+        for copy in range(1, args.copies + 1)
+    ]
+    return {job: copy for jobs in shard.of(list(zip(*planned))) for copy, job in enumerate(jobs, 1)}

@@ -44,9 +44,15 @@ torchrun --standalone --nproc_per_node 2 -m dual_core train --noisy tomo_*.mrc -
 """
 
 
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dual train``."""
+    _add_file_arguments(parser)
+    _add_training_arguments(parser)
+    _add_data_arguments(parser)
+    _add_machine_arguments(parser)
+
+
+def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument(
         "--noisy", nargs="+", required=True, metavar="T.mrc", help="tomograms, any MRC mode"
@@ -81,6 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start again in an output folder that holds a training, which is removed",
     )
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     training.add_argument(
         "--task",
@@ -131,32 +140,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--seed", type=non_negative_int, default=0, metavar="N", help="random seed"
     )
-    _add_data_arguments(parser)
-    machine = parser.add_argument_group("machine")
-    add_device_argument(machine)
-    add_precision_argument(machine)
-    machine.add_argument(
-        "--memory",
-        type=positive_float,
-        default=2.0,
-        metavar="GIB",
-        help="memory in GiB for the voxels of each domain; a larger domain is read block by "
-        "block",
-    )
-    machine.add_argument(
-        "--checkpoint-every",
-        type=positive_float,
-        default=5.0,
-        metavar="MIN",
-        help="minutes between two checkpoints",
-    )
-    machine.add_argument(
-        "--snapshots",
-        type=non_negative_int,
-        default=0,
-        metavar="N",
-        help="also save the model at N points of the run, in OUTPUT/snapshots",
-    )
 
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -196,6 +179,34 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument(
         "--tilt-axis", choices=("y", "x"), default="y", help="axis of the tilt in the tomograms"
+    )
+
+
+def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    machine = parser.add_argument_group("machine")
+    add_device_argument(machine)
+    add_precision_argument(machine)
+    machine.add_argument(
+        "--memory",
+        type=positive_float,
+        default=2.0,
+        metavar="GIB",
+        help="memory in GiB for the voxels of each domain; a larger domain is read block by "
+        "block",
+    )
+    machine.add_argument(
+        "--checkpoint-every",
+        type=positive_float,
+        default=5.0,
+        metavar="MIN",
+        help="minutes between two checkpoints",
+    )
+    machine.add_argument(
+        "--snapshots",
+        type=non_negative_int,
+        default=0,
+        metavar="N",
+        help="also save the model at N points of the run, in OUTPUT/snapshots",
     )
 
 

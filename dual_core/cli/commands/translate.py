@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-from typing import Any, Dict
+from typing import TYPE_CHECKING, Any, Dict
 
 from dual_core.cli.batch_options import (
     add_shard_argument,
     add_tomogram_arguments,
     for_record,
-    tell_failures,
+    run_batch,
 )
 from dual_core.cli.commands.simulate import add_machine_arguments
-from dual_core.cli.common import dump_options, non_negative_int, output_folder, progress_bar
+from dual_core.cli.common import non_negative_int, progress_bar
+
+if TYPE_CHECKING:
+    from dual_core.tasks.translate import TranslateOptions
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
     """Run ``dual translate``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.errors import DualError
     from dual_core.networks.card import read_card
-    from dual_core.tasks.batch import BatchRecord, Job, file_hash, plan_jobs, run_jobs
-    from dual_core.tasks.shards import Shard, ShardStatus
+    from dual_core.tasks.batch import Job, file_hash, plan_jobs
+    from dual_core.tasks.shards import Shard
 
     shard = Shard.parse(args.shard)
     jobs = shard.of(plan_jobs(args.tomograms, args.output, "_translated"))
@@ -102,19 +105,12 @@ def run(args: argparse.Namespace) -> int:
     from dual_core.networks.model import DualModel
     from dual_core.tasks.simulation.noise_codes import encode_tomogram
     from dual_core.tasks.translate import (
-        TranslateOptions,
         make_translation_runner,
         translate_tomogram,
         warn_of_other_task,
     )
 
-    options = TranslateOptions(
-        direction=args.direction,
-        contrast=args.contrast,
-        units=args.units,
-        voxel_size_A=args.voxel_size,
-        seed=args.seed,
-    )
+    options = _options(args)
     model = DualModel.load(args.model)
     runner = make_translation_runner(
         model, args.direction, args.device, args.precision, args.tile, args.halo, args.memory
@@ -148,11 +144,16 @@ def run(args: argparse.Namespace) -> int:
             )
         return for_record(results)
 
-    with output_folder(args.output) as output:
-        record = BatchRecord(output / shard.name("translate.jsonl"), settings)
-        status = ShardStatus(record, shard, jobs)
-        dump_options(args, output / shard.name("translate.yaml"))
-        summary = run_jobs(jobs, work, record, args.resume, status.write)
-        status.write(summary)
-    tell_failures(summary, len(jobs))
-    return summary.status
+    return run_batch(args, "translate", shard, jobs, work, settings)
+
+
+def _options(args: argparse.Namespace) -> TranslateOptions:
+    from dual_core.tasks.translate import TranslateOptions
+
+    return TranslateOptions(
+        direction=args.direction,
+        contrast=args.contrast,
+        units=args.units,
+        voxel_size_A=args.voxel_size,
+        seed=args.seed,
+    )

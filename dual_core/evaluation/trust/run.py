@@ -84,38 +84,52 @@ def trust_report(
                 "%s: the middle %s of %s voxels (z, y, x) are examined",
                 path, opened.voxels.shape, tuple(opened.whole_shape),
             )
-        stem = Path(path).stem
-        try:
-            examination = examine(opened.voxels, opened.voxel_size_A, networks, options)
-        except DualError as error:
-            raise DualError(f"{path}: {error}") from error
-        write_volume(
-            output / f"{stem}_deviation.mrc",
-            examination.volumes["deviation"],
-            opened.voxel_size_A,
-            opened.origin_A,
-        )
-        figures = trust_figures(examination.volumes, output, stem, opened.voxel_size_A)
-        halves_of_it = None
-        if number == 0 and pair is not None:
-            halves_of_it = pair[0].voxels, pair[1].voxels
-        findings = coherence_findings(
-            opened.voxels, opened.voxel_size_A, networks,
-            options.tilt_range_deg or card.tilt_range_deg, halves_of_it,
-        )
-        findings += examination.findings
-        if number == 0 and pair is not None:
-            result, _ = compare_halves(
-                pair[0].voxels, pair[1].voxels, pair[0].voxel_size_A, networks.denoise
-            )
-            findings += findings_of_halves(result)
-            figures["halves"] = fsc_figure(result.curves, output / f"{stem}_halves.png").name
-        judged.append(TomogramTrust(str(path), findings, figures))
+        own_halves = pair if number == 0 else None
+        judged.append(_judge(opened, card, networks, output, options, own_halves))
         if on_tomogram is not None:
             on_tomogram(judged[-1])
     report = TrustReport(model, judged)
     report.write(output)
     return report
+
+
+def _judge(
+    opened: OpenedTomogram,
+    card: Any,
+    networks: Networks,
+    output: Path,
+    options: TrustOptions,
+    halves: Optional[Tuple[OpenedTomogram, OpenedTomogram]],
+) -> TomogramTrust:
+    """Judge the model on one tomogram; its figures and its map of deviations are written."""
+    stem = Path(opened.name).stem
+    try:
+        examination = examine(opened.voxels, opened.voxel_size_A, networks, options)
+    except DualError as error:
+        raise DualError(f"{opened.name}: {error}") from error
+    write_volume(
+        output / f"{stem}_deviation.mrc",
+        examination.volumes["deviation"],
+        opened.voxel_size_A,
+        opened.origin_A,
+    )
+    figures = trust_figures(examination.volumes, output, stem, opened.voxel_size_A)
+    findings = coherence_findings(
+        opened.voxels,
+        opened.voxel_size_A,
+        networks,
+        options.tilt_range_deg or card.tilt_range_deg,
+        None if halves is None else (halves[0].voxels, halves[1].voxels),
+    )
+    findings += examination.findings
+    if halves is not None:
+        first, second = halves
+        result, _ = compare_halves(
+            first.voxels, second.voxels, first.voxel_size_A, networks.denoise
+        )
+        findings += findings_of_halves(result)
+        figures["halves"] = fsc_figure(result.curves, output / f"{stem}_halves.png").name
+    return TomogramTrust(opened.name, findings, figures)
 
 
 def open_halves(

@@ -32,13 +32,16 @@ GPUS_HELP = (
 
 def define_training_params(protocol: Any, form: Any) -> None:
     """Add all parameters of the training but those of GPU and threads."""
-    _define_input(protocol, form)
-    _define_training(form)
+    _define_task(protocol, form)
+    _define_volumes(form)
+    training = form.addGroup("Training")
+    _define_length(training)
+    _define_method(training)
     _define_data(protocol, form)
     _define_machine(protocol, form)
 
 
-def _define_input(protocol: Any, form: Any) -> None:
+def _define_task(protocol: Any, form: Any) -> None:
     # The task comes before what depends on it: conditions only know the parameters above them.
     form.addParam(
         "trainingMode",
@@ -67,6 +70,9 @@ def _define_input(protocol: Any, form: Any) -> None:
         help="A model from *train model* in this project. It goes on with its own data and "
         "settings. An imported model cannot be continued: it has no checkpoint.",
     )
+
+
+def _define_volumes(form: Any) -> None:
     form.addParam(
         "inputTomograms",
         params.PointerParam,
@@ -112,8 +118,7 @@ def _define_input(protocol: Any, form: Any) -> None:
     )
 
 
-def _define_training(form: Any) -> None:
-    group = form.addGroup("Training")
+def _define_length(group: Any) -> None:
     group.addParam(
         "preset",
         params.EnumParam,
@@ -155,6 +160,9 @@ def _define_training(form: Any) -> None:
         help="Stop after so many minutes with the model so far, for a queue that kills long jobs; "
         "0: no limit. A shorter preset makes a better model in the same time.",
     )
+
+
+def _define_method(group: Any) -> None:
     group.addParam(
         "method",
         params.EnumParam,

@@ -1,0 +1,1 @@
+"""What denoising a tomogram is made of."""
