@@ -100,7 +100,7 @@ def denoise(
         runner = make_runner(
             net, machine.device, machine.precision, machine.tile, machine.halo, machine.memory_GiB
         )
-        linear = linear_of({name: tensor.numpy() for name, tensor in net.linear.items()})
+        linear = linear_of(net.linear)
         found = denoise_tomogram(
             files.source, files.target, net.card, runner, options, progress, linear
         )

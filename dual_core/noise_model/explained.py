@@ -6,14 +6,15 @@ stand between them. What is to look like noise is the tomogram less ``H D``.
 
 from __future__ import annotations
 
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 import scipy.fft
 
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.tapered_power import on_grid
-from dual_core.volumes.interface import ReadableVolume, Triple
+from dual_core.tiles.plan import as_triple
+from dual_core.volumes.interface import ReadableVolume, Triple, read_with_margin
 
 MARGIN = 32  # voxels about a region; what reaches further is the sharp edge of the wedge alone
 MIDDLE = 192  # voxels along each axis of the part that the scale is fitted on
@@ -49,8 +50,8 @@ class ExplainedVolume:
         self._zoom = density.voxel_size_A / voxel_size_A
         self._scale, self._offset, self._mean = 1.0, 0.0, 0.0
         self._found: Optional[Tuple[Triple, np.ndarray]] = None
-        size = _triple([min(length, MIDDLE) for length in self.shape])
-        start = _triple([(n - part) // 2 for n, part in zip(self.shape, size)])
+        size = as_triple([min(length, MIDDLE) for length in self.shape])
+        start = as_triple([(n - part) // 2 for n, part in zip(self.shape, size)])
         self._mean = float(density.read(start, size).mean(dtype=np.float64))
         explained = self.read(start, size).astype(np.float64).ravel()
         wanted = tomogram.read(start, size).astype(np.float64).ravel()
@@ -62,21 +63,11 @@ class ExplainedVolume:
 
     def read(self, start: Triple, size: Triple) -> np.ndarray:
         """A region, float32."""
-        low = [max(first - MARGIN, 0) for first in start]
-        high = [
-            min(first + n + MARGIN, length) for first, n, length in zip(start, size, self.shape)
-        ]
-        block = self._density.read(
-            _triple(low), _triple([b - a for a, b in zip(low, high)])
-        ) - np.float32(self._mean)
-        pads = [
-            (MARGIN - (first - a), MARGIN - (b - first - n))
-            for first, n, a, b in zip(start, size, low, high)
-        ]
-        padded = np.pad(block, pads, mode="symmetric")
+        padded = read_with_margin(self._density.read, self.shape, start, size, MARGIN)
+        padded -= np.float32(self._mean)
         if self._turned:
             padded = padded.swapaxes(1, 2)
-        shape = _triple(padded.shape)
+        shape = as_triple(padded.shape)
         spectrum = scipy.fft.rfftn(padded) * self._response(shape)
         filtered = scipy.fft.irfftn(spectrum, s=shape)
         if self._turned:
@@ -99,7 +90,7 @@ class ExplainedVolume:
         if abs(self._zoom - 1.0) < 0.01:
             return on_grid(self._model.transfer, shape)
         # A grid that is finer by the ratio of the voxel sizes, of which the coarse part is used.
-        scaled = _triple([max(int(round(n / self._zoom)), 8) for n in shape])
+        scaled = as_triple([max(int(round(n / self._zoom)), 8) for n in shape])
         coarse = on_grid(self._model.transfer, scaled)
         response = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), dtype=np.float32)
         places = [np.rint(np.fft.fftfreq(n) * n).astype(int) for n in shape[:2]]
@@ -110,7 +101,3 @@ class ExplainedVolume:
         x = np.minimum(np.arange(shape[2] // 2 + 1), coarse.shape[2] - 1)
         response[:] = coarse[np.ix_(z, y, x)]
         return response
-
-
-def _triple(values: Sequence[int]) -> Triple:
-    return int(values[0]), int(values[1]), int(values[2])

@@ -141,7 +141,7 @@ def explained_of(run: RunFolder, given: Input, denoised: Volume) -> Optional[Rea
     from dual_core.networks.model import DualModel
 
     tensors = DualModel.load(run.model).linear
-    linear = linear_of({name: tensor.numpy() for name, tensor in tensors.items()})
+    linear = linear_of(tensors)
     if linear is None:
         return None
     return ExplainedVolume(

@@ -24,9 +24,8 @@ filters reach `REACH` voxels, so that a volume is treated part by part without s
 from __future__ import annotations
 
 import itertools
-import logging
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
+from typing import Any, Iterator, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
@@ -41,10 +40,14 @@ from dual_core.tasks.measured_shares import (
     find_shares,
     measured_part,
 )
-from dual_core.volumes.interface import ArrayVolume, ReadableVolume, Triple
+from dual_core.tiles.plan import as_triple
+from dual_core.volumes.interface import (
+    ArrayVolume,
+    ReadableVolume,
+    Triple,
+    read_with_margin,
+)
 from dual_core.volumes.writer import VolumeWriter
-
-logger = logging.getLogger(__name__)
 
 LIMIT = 8.0  # deviations beyond which the tomogram is cut: gold would come back with its fringes
 REACH = 32  # of the filters, in voxels
@@ -52,7 +55,6 @@ CORE = 128  # side of the parts that a volume is filtered in
 
 CHOICES = ("auto", "yes", "no")
 
-Progress = Callable[[int, int], None]
 
 
 def is_wanted(choice: str, card: Any) -> bool:
@@ -97,7 +99,7 @@ class KeptFilter:
     def __call__(self, tomogram: np.ndarray, density: np.ndarray) -> np.ndarray:
         """What is added to the density, for regions with a margin of `REACH` on every side."""
         margin = REACH - 1
-        shape = _triple([scipy.fft.next_fast_len(n, real=True) for n in tomogram.shape])
+        shape = as_triple([scipy.fft.next_fast_len(n, real=True) for n in tomogram.shape])
         if self._ready[0] != shape:
             self._ready = shape, [scipy.fft.rfftn(k, s=shape) for k in self._kernels]
         cut = np.clip(tomogram, -LIMIT, LIMIT)
@@ -116,7 +118,6 @@ def write_kept(
     denoised: ReadableVolume,
     kept: KeptFilter,
     path: Path,
-    progress: Optional[Progress] = None,
 ) -> None:
     """Write the network's output combined with the tomogram.
 
@@ -126,21 +127,12 @@ def write_kept(
     denoised : the network's output.
     kept : the filter.
     path : of the volume to write, beside the result.
-    progress : ``progress(done, total)`` in parts.
     """
-    parts = list(_parts(denoised.shape))
     with VolumeWriter(
         path, denoised.shape, denoised.voxel_size_A, scratch=True
     ) as writer:
-        for number, (start, size) in enumerate(parts, 1):
-            tomogram, density = (
-                _with_margin(source, denoised.shape, start, size)
-                for source in (read, denoised.read)
-            )
-            inside = tuple(slice(REACH, REACH + n) for n in size)
-            writer.write(start, density[inside] + kept(tomogram, density))
-            if progress is not None:
-                progress(number, len(parts))
+        for start, block in _combined(read, denoised, kept):
+            writer.write(start, block)
 
 
 def kept_array(
@@ -156,34 +148,27 @@ def kept_array(
     volume, output = ArrayVolume(tomogram, 1.0), ArrayVolume(density, 1.0)
     shares = find_shares(volume.read, volume.shape, network, model, multiple)
     result = density.astype(np.float32)
-    if not shares.any:
-        return result
-    kept = KeptFilter(shares, model)
-    for start, size in _parts(volume.shape):
-        region = tuple(slice(first, first + n) for first, n in zip(start, size))
-        both = (_with_margin(one.read, volume.shape, start, size) for one in (volume, output))
-        result[region] += kept(*both)
+    if shares.any:
+        for start, block in _combined(volume.read, output, KeptFilter(shares, model)):
+            result[tuple(slice(first, first + n) for first, n in zip(start, block.shape))] = block
     return result
+
+
+def _combined(
+    read: Read, denoised: ReadableVolume, kept: KeptFilter
+) -> Iterator[Tuple[Triple, np.ndarray]]:
+    """(start, block) of the network's output combined with the tomogram, part by part."""
+    for start, size in _parts(denoised.shape):
+        tomogram, density = (
+            read_with_margin(source, denoised.shape, start, size, REACH)
+            for source in (read, denoised.read)
+        )
+        inside = tuple(slice(REACH, REACH + n) for n in size)
+        yield start, density[inside] + kept(tomogram, density)
 
 
 def _parts(shape: Triple) -> Iterator[Tuple[Triple, Triple]]:
     """Regions of at most `CORE` voxels along each axis."""
     for z, y, x in itertools.product(*(range(0, length, CORE) for length in shape)):
         size = tuple(min(CORE, n - first) for n, first in zip(shape, (z, y, x)))
-        yield (z, y, x), _triple(size)
-
-
-def _with_margin(source: Read, shape: Triple, start: Triple, size: Triple) -> np.ndarray:
-    """A region and `REACH` voxels about it, mirrored beyond the faces."""
-    low = [max(first - REACH, 0) for first in start]
-    high = [min(first + n + REACH, whole) for first, n, whole in zip(start, size, shape)]
-    block = source(_triple(low), _triple([b - a for a, b in zip(low, high)]))
-    pads = [
-        (REACH - (first - a), REACH - (b - first - n))
-        for first, n, a, b in zip(start, size, low, high)
-    ]
-    return np.pad(block, pads, mode="symmetric")
-
-
-def _triple(values: Sequence[int]) -> Triple:
-    return int(values[0]), int(values[1]), int(values[2])
+        yield (z, y, x), as_triple(size)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Callable, Iterator, List, Sequence, Tuple
+from typing import Callable, Iterator, List, Tuple
 
 import numpy as np
 import scipy.fft
 
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.tapered_power import half_grid_frequency, on_grid
+from dual_core.tiles.plan import as_triple
 from dual_core.training.pairs.recorruption import Recorruption
 from dual_core.volumes.geometry import sine_taper
 from dual_core.volumes.interface import Triple
@@ -72,7 +73,7 @@ def find_shares(
     model : the linear model, in units of the standardised tomogram.
     seed : of the noise that is drawn.
     """
-    size = _triple([min(BLOCK, length) // multiple * multiple for length in shape])
+    size = as_triple([min(BLOCK, length) // multiple * multiple for length in shape])
     if min(size) < multiple or min(size) < 2:
         return Shares((0.0,) * (len(EDGES) - 1))
     shells = _Shells(model, size)
@@ -188,7 +189,3 @@ def _spread(shape: Triple, size: Triple) -> Iterator[Triple]:
         for room, count in zip(rooms, counts)
     ]
     yield from itertools.product(*places)
-
-
-def _triple(values: Sequence[int]) -> Triple:
-    return int(values[0]), int(values[1]), int(values[2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Protocol, Tuple
+from typing import Callable, Iterator, Protocol, Tuple
 
 import numpy as np
 
@@ -81,3 +81,28 @@ def check_region(start: Triple, size: Triple, shape: Triple) -> None:
         )
     ):
         raise ValueError(f"region {tuple(start)} + {tuple(size)} is not inside {shape}")
+
+
+def read_with_margin(
+    read: Callable[[Triple, Triple], np.ndarray],
+    shape: Triple,
+    start: Triple,
+    size: Triple,
+    margin: int,
+) -> np.ndarray:
+    """A region and `margin` voxels about it, mirrored beyond the faces of a volume.
+
+    Parameters
+    ----------
+    read : ``read(start, size)`` of the volume.
+    shape : of the volume, ``(z, y, x)``.
+    """
+    low = [max(first - margin, 0) for first in start]
+    high = [min(first + n + margin, whole) for first, n, whole in zip(start, size, shape)]
+    z, y, x = (b - a for a, b in zip(low, high))
+    block = read((low[0], low[1], low[2]), (z, y, x))
+    pads = [
+        (margin - (first - a), margin - (b - first - n))
+        for first, n, a, b in zip(start, size, low, high)
+    ]
+    return np.pad(block, pads, mode="symmetric")

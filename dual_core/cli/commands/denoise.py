@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         tilt_axis=args.tilt_axis,
     )
     model = DualModel.load(args.model)
-    linear = linear_of({name: tensor.numpy() for name, tensor in model.linear.items()})
+    linear = linear_of(model.linear)
     runner = make_runner(model, args.device, args.precision, args.tile, args.halo, args.memory)
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())

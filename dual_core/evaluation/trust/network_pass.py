@@ -160,7 +160,7 @@ def networks_of(
             return run_on_array(runner, volume, on_pass)
         return run_on_array(runner, volume.swapaxes(1, 2), on_pass).swapaxes(1, 2)
 
-    linear = linear_of({name: tensor.cpu().numpy() for name, tensor in model.linear.items()})
+    linear = linear_of(model.linear)
     denoise = functools.partial(run, denoiser)
 
     def combined(volume: np.ndarray) -> np.ndarray:
