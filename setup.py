@@ -87,6 +87,7 @@ setup(
     ],
     packages=find_packages(include=["dual_alias", "dual_core*", "dual_scipion*"]),
     package_data={
+        "dual_core.networks": ["general.safetensors"],
         "dual_core": ["py.typed", "*/templates/*"],
         "dual_scipion": ["protocols.conf", "*.png", "templates/*"],
     },

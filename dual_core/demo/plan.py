@@ -8,12 +8,13 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 from dual_core.grand_models.molecules.molecule_list import resolve_molecules
 from dual_core.grand_models.pack import PackConfig
+from dual_core.networks.card import GENERAL
 from dual_core.physics.config import SimulatorConfig
 from dual_core.training.config import TrainingConfig, preset_config
 
 VOXEL_SIZE_A = 10.0
 PRESET = "quick"
-PICTURES = ("demo", "simulated", "spectra", "curves")
+PICTURES = ("first_look", "demo", "simulated", "spectra", "curves")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class DemoPlan:
     clean : grand models of the clean domain.
     cells : grand models that are projected; the last is the truth of the test.
     tomograms : of the cells; the last is held out from training.
+    first_look : the last tomogram, denoised by the general model.
     training_run : training directory, with ``model``.
     denoised : the last tomogram, denoised.
     simulated : another tomogram of the last cell; ``training_set`` tells of it and its labels.
@@ -66,6 +68,7 @@ class DemoPlan:
         self.tomograms = [
             output / "tomograms" / f"{cell.stem}_tomogram.mrc" for cell in self.cells
         ]
+        self.first_look = output / "first_look" / f"{self.tomograms[-1].stem}_denoised.mrc"
         self.training_run = output / "run"
         self.model = self.training_run / "model.safetensors"
         self.denoised = output / "denoised" / f"{self.tomograms[-1].stem}_denoised.mrc"
@@ -112,6 +115,13 @@ class DemoPlan:
         return (
             f"dual project {_names(self.cells)} --output {self.tomograms[0].parent} "
             f"--tilt-range {low:g} {high:g} {self.scale.tilt_step:g} --seed {self.seed}"
+        )
+
+    def first_look_command(self) -> str:
+        """The command line that denoises the tomogram of the test without any training."""
+        return (
+            f"dual denoise --model {GENERAL} {self.tomograms[-1]} "
+            f"--output {self.first_look.parent}"
         )
 
     def training_config(self) -> TrainingConfig:

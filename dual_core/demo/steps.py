@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from pathlib import Path
-from typing import Callable, ContextManager, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, ContextManager, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from dual_core.evaluation.truth.classical import Gaussian
 from dual_core.evaluation.truth.metrics import score_volume
 from dual_core.figures import curves_figure, slices_figure, spectra_figure
 from dual_core.grand_models.pack import pack
+from dual_core.networks.card import GENERAL
 from dual_core.networks.model import DualModel
 from dual_core.physics.simulate import simulate_tomogram as project_tomogram
 from dual_core.report.write import ReportOptions, write_report
@@ -97,6 +98,14 @@ class Demo:
                 plan.tomograms,
                 self.project,
             ),
+            Step(
+                "first look",
+                "Denoise one with the general model, which comes with DUAL and needs no training: "
+                f"{plan.pictures['first_look'].name} shows it.",
+                plan.first_look_command(),
+                [plan.first_look, plan.pictures["first_look"]],
+                self.first_look,
+            ),
         ]
 
     def _train_and_use_model(self) -> List[Step]:
@@ -132,8 +141,8 @@ class Demo:
         return [
             Step(
                 "score",
-                "Compare it with the truth, beside the raw tomogram and a Gaussian of "
-                f"{GAUSSIAN_SIGMA:g} voxels.",
+                "Compare it with the truth, beside the raw tomogram, a Gaussian of "
+                f"{GAUSSIAN_SIGMA:g} voxels and the general model.",
                 plan.score_command(),
                 [plan.scores],
                 self.score,
@@ -173,6 +182,15 @@ class Demo:
                 report(done, len(plan.cells))
         return {}
 
+    def first_look(self) -> Facts:
+        """The held-out tomogram as the general model denoises it, and a picture."""
+        plan = self.plan
+        self._denoise(GENERAL, plan.first_look)
+        dark = {"raw": plan.tomograms[-1], "general": plan.first_look}
+        volumes = {name: _clipped(-open_volume(path).load()) for name, path in dark.items()}
+        slices_figure(volumes, plan.pictures["first_look"], VOXEL_SIZE_A)
+        return {}
+
     def train(self) -> Facts:
         """The model, in the time that is left."""
         plan = self.plan
@@ -204,14 +222,16 @@ class Demo:
 
     def denoise(self) -> Facts:
         """The held-out tomogram, denoised."""
-        plan = self.plan
-        model = DualModel.load(plan.model)
-        plan.denoised.parent.mkdir(parents=True, exist_ok=True)
+        self._denoise(self.plan.model, self.plan.denoised)
+        return {}
+
+    def _denoise(self, path: Union[str, Path], output: Path) -> None:
+        model = DualModel.load(path)
+        output.parent.mkdir(parents=True, exist_ok=True)
         with self.bar("denoising", "tile") as report:
             denoise_tomogram(
-                plan.tomograms[-1], plan.denoised, model.card, make_runner(model), progress=report
+                self.plan.tomograms[-1], output, model.card, make_runner(model), progress=report
             )
-        return {}
 
     def simulate(self) -> Facts:
         """A tomogram of the held-out cell from its grand model, with labels."""
@@ -231,10 +251,11 @@ class Demo:
     def score(self) -> Facts:
         """``scores.csv``."""
         volumes, truth = self._volumes()
-        volumes[f"Gaussian {GAUSSIAN_SIGMA:g}"] = Gaussian(GAUSSIAN_SIGMA)(volumes["raw"])
+        raw = volumes.pop("raw")
+        simple = {"raw": raw, f"Gaussian {GAUSSIAN_SIGMA:g}": Gaussian(GAUSSIAN_SIGMA)(raw)}
         rows: List[Row] = []
-        for name in sorted(volumes, key=lambda name: name == "denoised"):
-            scores = score_volume(volumes[name], truth, VOXEL_SIZE_A).as_dict()
+        for name, volume in {**simple, **volumes}.items():
+            scores = score_volume(volume, truth, VOXEL_SIZE_A).as_dict()
             rows.append({"name": name, **{key: scores[key] for key in SCORES}})
         write_scores(rows, self.plan.scores)
         return {}
@@ -277,7 +298,8 @@ class Demo:
 
     def _volumes(self) -> Tuple[Dict[str, np.ndarray], np.ndarray]:
         """Raw and denoised, density bright as in the truth; and the truth."""
-        dark = {"raw": self.plan.tomograms[-1], "denoised": self.plan.denoised}
+        plan = self.plan
+        dark = {"raw": plan.tomograms[-1], "general": plan.first_look, "denoised": plan.denoised}
         volumes = {name: -open_volume(path).load() for name, path in dark.items()}
         return volumes, open_volume(self.plan.cells[-1]).load()
 

@@ -23,6 +23,8 @@ from dual_core.safety.shown import printable, shown
 FORMAT_VERSION = 1
 CARD_KEY = "dual_card"
 MAXIMAL_HEADER = 16_000_000  # bytes; that of six networks has 50 thousand
+GENERAL = "general"  # the name of the model that comes with the package
+DENOISE = "denoise"  # the task of a model that has the denoiser alone
 LIKENESS = Bounds(0.0, 1e12)
 FOREIGN = 3.0  # likeness, or its inverse, of domains that are not of one kind
 SMALLEST_DEVIATION = 1e-18  # results are multiples of it
@@ -47,10 +49,13 @@ class ModelCard:
     Attributes
     ----------
     voxel_size_A : voxel size in angstrom that the networks work on.
+    voxel_sizes_A : lowest and highest that they work on as well, for networks that were trained on
+        many; a tomogram between is not resampled.
     contrast : ``bright`` or ``dark`` density in the clean domain. Tomograms are turned to it.
     noisy_contrast : of the tomograms as they were before they were turned.
     network : the configuration of the six networks, plain values.
-    task : ``denoise+simulate``, ``translate`` or ``missing-wedge``.
+    task : ``denoise+simulate``, ``translate``, ``missing-wedge``, or ``denoise`` of a model that
+        has the denoiser alone.
     method : ``stable`` or ``paper``.
     iterations : how many training iterations the weights have seen.
     seed : seed of the training run.
@@ -83,10 +88,18 @@ class ModelCard:
         default=None, metadata=within_bounds(TILT_DEG, increasing=True)
     )
     tilt_axis: str = field(default="y", metadata=one_of("y", "x"))
+    voxel_sizes_A: Optional[Tuple[float, float]] = field(
+        default=None, metadata=within_bounds(VOXEL_SIZE_A, increasing=True)
+    )
     likeness: Optional[float] = field(default=None, metadata=within_bounds(LIKENESS))
     software_version: str = ""
     date: str = ""
     format_version: int = FORMAT_VERSION
+
+    @property
+    def denoises_only(self) -> bool:
+        """Whether the model has the denoiser and no other network."""
+        return self.task == DENOISE
 
     @property
     def clean_domain_is_foreign(self) -> bool:
@@ -96,6 +109,13 @@ class ModelCard:
         real tomograms and built-in cells 4 to 9 (docs/denoising.md).
         """
         return self.likeness is not None and not 1 / FOREIGN < self.likeness < FOREIGN
+
+    def working_voxel_size_A(self, voxel_size_A: float) -> float:
+        """The voxel size, in angstrom, that a tomogram of a voxel size is denoised on."""
+        if self.voxel_sizes_A is None:
+            return self.voxel_size_A
+        low, high = self.voxel_sizes_A
+        return min(max(voxel_size_A, low), high)
 
     def to_json(self) -> str:
         """The card as one line of JSON."""
@@ -139,6 +159,25 @@ class ModelCard:
             f"{self.voxel_size_A:.2f} A/voxel, {self.iterations} iterations, "
             f"{self.contrast} density"
         )
+
+
+def model_file(path: PathLike) -> PathLike:
+    """The file of a model: the path itself, or for `GENERAL` that of the model in the package.
+
+    Raises
+    ------
+    DualError
+        When the installation lacks it.
+    """
+    if os.fspath(path) != GENERAL:
+        return path
+    packaged = os.path.join(os.path.dirname(os.path.abspath(__file__)), GENERAL + ".safetensors")
+    if not os.path.isfile(packaged):
+        raise DualError(
+            "the general model is missing from this installation of DUAL; install it again, or "
+            "give the model.safetensors of a training (a file named 'general' is './general')"
+        )
+    return packaged
 
 
 def read_metadata(path: PathLike) -> Mapping[str, str]:
@@ -189,6 +228,7 @@ def read_card(path: PathLike) -> ModelCard:
     DualError
         When the file is no DUAL model, is damaged, or is of a newer format.
     """
+    path = model_file(path)
     metadata = read_metadata(path)
     if CARD_KEY not in metadata:
         raise DualError(

@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
+import numpy as np
+
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
+from dual_core.noise_model.own_model import own_linear_model
 from dual_core.tasks.denoising.network_output import run_network
 from dual_core.tasks.explained_part import write_explained
 from dual_core.tasks.given_volume import GivenTomogram, check_choice, temporary_beside
@@ -51,7 +54,7 @@ class DenoiseOptions:
         Of the tomogram, instead of what its header says.
     keep_measured : str
         ``auto``, ``yes`` or ``no``: whether the network's output is combined with the tomogram; see
-        `dual_core.tasks.keep_measured`. Models without a linear model cannot.
+        `dual_core.tasks.keep_measured`.
     tilt_axis : str, optional
         ``y`` or ``x``; by default that of the tomograms that the model was trained on.
     """
@@ -141,7 +144,8 @@ def denoise_tomogram(
     progress : callable, optional
         ``progress(done, total)`` in tiles.
     linear : LinearModel, optional
-        The model's, for ``keep_measured`` and `explained`.
+        The model's, for ``keep_measured`` and `explained`; without it that of the tomogram
+        itself is found, see `dual_core.noise_model.own_model`.
     explained : path, optional
         The part of the tomogram that the result explains is written to it; see
         `dual_core.tasks.explained_part`.
@@ -171,12 +175,15 @@ def denoise_tomogram(
         scale, offset, correlation = fit.solve(volume.name)
         logger.debug("a %.4g, b %.4g, correlation %.3f", scale, offset, correlation)
         denoised: ReadableVolume = open_volume(temporary, voxel_size_A=given.voxel_size_A)
-        if linear is not None and is_wanted(options.keep_measured, card):
+        keep = is_wanted(options.keep_measured, card)
+        if linear is None and (keep or explained is not None):
+            linear = own_linear_model(given.entry, denoised.read, np.random.default_rng(0))
+        if linear is not None and keep:
             denoised = _keep_measured(given, denoised, runner, linear, kept)
         denoised = given.back(denoised)
-        if explained is not None and linear is not None:
+        if linear is not None and explained is not None:
             write_explained(
-                denoised, volume, linear, card.voxel_size_A, tilt_axis, explained,
+                denoised, volume, linear, given.voxel_size_A, tilt_axis, explained,
                 given.described.blank,
             )
         _write_denoised(given, denoised, scale, offset, output, options)
@@ -255,7 +262,7 @@ def _report(
     return DenoiseReport(
         contrast=given.contrast,
         voxel_size_A=given.volume.voxel_size_A,
-        model_voxel_size_A=card.voxel_size_A,
+        model_voxel_size_A=card.working_voxel_size_A(given.volume.voxel_size_A),
         resampled=tiles > 0 and given.resampled,
         tiles=tiles,
         scale=scale,

@@ -52,7 +52,7 @@ class GivenTomogram:
         self.volume = volume
         self.contrast = contrast_of(volume, contrast, self.described)
         self.sign = 1 if self.contrast == card.contrast else -1
-        self._voxel_size_A = card.voxel_size_A
+        self._voxel_size_A = card.working_voxel_size_A(volume.voxel_size_A)
         self._tilt_axis = tilt_axis
 
     @functools.cached_property

@@ -66,7 +66,8 @@ def is_wanted(choice: str, card: Any) -> bool:
         of what its tomograms show.
     card : ModelCard
     """
-    return choice == "yes" or (choice == "auto" and card.clean_domain_is_foreign)
+    foreign = card.clean_domain_is_foreign or card.denoises_only
+    return choice == "yes" or (choice == "auto" and foreign)
 
 
 class KeptFilter:

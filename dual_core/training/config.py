@@ -67,6 +67,8 @@ class TrainingConfig:
     noisy_voxel_size_A, clean_voxel_size_A : instead of the headers'.
     tilt_range_deg : of the tomograms; only flips that keep the wedge are drawn.
     tilt_axis : of the tomograms, ``y`` or ``x``.
+    start_from : a model whose weights the networks begin with, a file or ``general``; empty for
+        random ones.
     seed : of everything random.
     """
 
@@ -109,6 +111,7 @@ class TrainingConfig:
     clean_voxel_size_A: Optional[float] = None
     tilt_range_deg: Optional[Tuple[float, float]] = None
     tilt_axis: str = "y"
+    start_from: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:

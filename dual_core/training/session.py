@@ -29,6 +29,7 @@ from dual_core.training.monitor import all_finite
 from dual_core.training.pairs.recorrupted import RecorruptedPairs, RecorruptionLoss
 from dual_core.training.pairs.turned import WedgePairs
 from dual_core.training.parallel.ranks import ALONE, Ranks
+from dual_core.training.start import start_from
 from dual_core.training.step import Batch, Trainer
 from dual_core.volumes.patches import generator_state, restored_generator
 
@@ -68,6 +69,8 @@ class Session:
         self.generator = self._new_generator()
         torch.manual_seed(config.seed)
         model = DualModel(config.network, make_card(data, config, 0)).to(device)
+        if config.start_from:
+            start_from(model, config.start_from, data.simulator, config.seed)
         ranks.share_first(model)
         self.trainer = Trainer(model, config, bfloat16, ranks)
 
@@ -130,8 +133,7 @@ class Session:
         return {"loss_recorrupted": float(np.mean(found))} if found else {}
 
     def _codes(self, count: int) -> np.ndarray:
-        shape = (count, self.config.network.code_size)
-        return self.generator.standard_normal(shape, dtype=np.float32)
+        return self.generator.standard_normal((count, self.config.network.code_size), np.float32)
 
     def _batch(self) -> Batch:
         config, random = self.config, self.generator

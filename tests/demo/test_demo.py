@@ -49,6 +49,8 @@ FILES = (
     "tomograms/grand_model_1_tomogram.mrc",
     "run/model.safetensors",
     "run/history.jsonl",
+    "first_look/grand_model_1_tomogram_denoised.mrc",
+    "first_look.png",
     "denoised/grand_model_1_tomogram_denoised.mrc",
     "simulated/grand_model_1_simulated_01.mrc",
     "simulated/training_set.csv",
@@ -82,7 +84,7 @@ def test_it_leaves_every_file_and_the_scores(finished):
         assert (folder / name).stat().st_size > 0, name
     assert list(folder.rglob("*.part")) == []
     assert result.reason == "finished"
-    assert [row["name"] for row in result.scores] == ["raw", "Gaussian 2.5", "denoised"]
+    assert [row["name"] for row in result.scores] == ["raw", "Gaussian 2.5", "general", "denoised"]
     assert all(np.isfinite([row["psnr_db"], row["ssim"]]).all() for row in result.scores)
     assert all(-1 <= row[key] <= 1 for row in result.scores for key in ("cc", "cc_wedge"))
     with open(folder / "scores.csv", encoding="utf-8", newline="") as file:

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from dual_core.errors import DualError  # noqa: E402
 from dual_core.networks import devices  # noqa: E402
+from dual_core.networks.card import ModelCard  # noqa: E402
 from dual_core.networks.generators import UNet  # noqa: E402
 from dual_core.tasks.batch import BatchRecord, Job, plan_jobs, run_jobs  # noqa: E402
 from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner  # noqa: E402
@@ -40,9 +41,7 @@ def fake_model(network=None, radius=1, multiple=4, voxel_size_A=VOXEL_SIZE_A, co
         denoiser=network or Smooth(),
         multiple=multiple,
         receptive_radius=radius,
-        card=types.SimpleNamespace(
-            voxel_size_A=voxel_size_A, contrast=contrast, tilt_axis="y"
-        ),
+        card=ModelCard(voxel_size_A, contrast, {}),
     )
 
 

@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual compensate``; 0 all well, 1 some tomograms failed, 2 all failed."""
-    from dual_core.networks.card import read_card
+    from dual_core.networks.card import model_file, read_card
     from dual_core.tasks.batch import Job, file_hash, plan_jobs
     from dual_core.tasks.shards import Shard
 
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     logger.info("%s", runner.describe())
     logger.info("what fills the wedge is predicted, not measured")
     settings = {
-        "model": file_hash(args.model),
+        "model": file_hash(model_file(args.model)),
         "measured_from": args.measured_from and file_hash(args.measured_from),
         "options": options.as_dict(),
         "bfloat16": runner.bfloat16,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 from dataclasses import asdict, replace
-from typing import Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 from dual_core.cli.batch_options import (
     add_machine_arguments,
@@ -20,13 +20,19 @@ from dual_core.cli.batch_options import (
     for_record,
     run_batch,
 )
-from dual_core.cli.common import fraction, progress_bar
+from dual_core.cli.common import fraction, output_folder, positive_float, progress_bar
+from dual_core.errors import DualError
+
+if TYPE_CHECKING:
+    from dual_core.tasks.batch import Job
 
 logger = logging.getLogger(__name__)
 
 EXAMPLE = """
 dual denoise --model run/model.safetensors tomo_*.mrc --output denoised
 dual denoise --model run/model.safetensors tomo_1.mrc --output half --strength 0.7
+dual denoise --model general tomo_*.mrc --output first_look
+dual denoise --model general tomo_*.mrc --output adapted --adapt 2
 """
 
 
@@ -35,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("files")
     files.add_argument("tomograms", nargs="+", metavar="T.mrc", help="tomograms, any MRC mode")
     files.add_argument(
-        "--model", required=True, metavar="M", help="model file (.safetensors) of 'dual train'"
+        "--model",
+        required=True,
+        metavar="M",
+        help="model file (.safetensors) of 'dual train', or 'general': the model that comes with "
+        "DUAL, which needs no training",
     )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
@@ -75,6 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "to lack much of what its tomograms show",
     )
     result.add_argument(
+        "--adapt",
+        type=positive_float,
+        metavar="MIN",
+        help="first train the denoiser on these very tomograms for MIN minutes, without a clean "
+        "domain; it is kept as OUTPUT/adapted.safetensors",
+    )
+    result.add_argument(
         "--explained",
         action="store_true",
         help="also write T_explained.mrc, the part of the tomogram that the result explains: the "
@@ -90,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual denoise``; 0 all well, 1 some tomograms failed, 2 all failed."""
-    from dual_core.networks.card import read_card
+    from dual_core.networks.card import model_file, read_card
     from dual_core.tasks.batch import Job, file_hash, plan_jobs
     from dual_core.tasks.shards import Shard
 
@@ -104,31 +121,22 @@ def run(args: argparse.Namespace) -> int:
     from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
 
     options = DenoiseOptions(
-        strength=args.strength,
-        contrast=args.contrast,
-        output_contrast=args.output_contrast,
-        units=args.units,
-        voxel_size_A=args.voxel_size,
-        keep_measured=args.keep_measured,
-        tilt_axis=args.tilt_axis,
+        args.strength, args.contrast, args.output_contrast, args.units, args.voxel_size,
+        args.keep_measured, args.tilt_axis,
     )
     model = DualModel.load(args.model)
+    settings = {"model": file_hash(model_file(args.model)), "options": options.as_dict()}
+    if args.adapt is not None:
+        settings["adapt"] = args.adapt
+        model = _adapted(args, model, jobs, options, settings["model"])
     linear = linear_of(model.linear)
     runner = make_runner(model, args.device, args.precision, args.tile, args.halo, args.memory)
     logger.info("model %s: %s", args.model, card.summary())
     logger.info("%s", runner.describe())
-    if args.explained and linear is None:
-        logger.warning("the model does not know how structure comes into tomograms (it is of DUAL "
-                       "0.1): nothing is written for --explained; train it again")
-    elif args.explained:
+    if args.explained:
         beside = plan_jobs([job.source for job in jobs], args.output, "_explained")
         jobs = [replace(job, beside=other.output) for job, other in zip(jobs, beside)]
-    settings = {
-        "model": file_hash(args.model),
-        "options": options.as_dict(),
-        "bfloat16": runner.bfloat16,
-        "halo": args.halo,
-    }
+    settings.update(bfloat16=runner.bfloat16, halo=args.halo)
 
     def work(job: Job) -> Dict[str, Any]:
         with progress_bar(job.source.name) as progress:
@@ -138,3 +146,21 @@ def run(args: argparse.Namespace) -> int:
         return for_record(asdict(report))
 
     return run_batch(args, "denoise", shard, jobs, work, settings)
+
+
+def _adapted(
+    args: argparse.Namespace, model: Any, jobs: Sequence[Job], options: Any, name: str
+) -> Any:
+    """The model, adapted to the tomograms of these jobs."""
+    from dual_core.tasks.denoising.adapt import adapted_model
+
+    if args.shard is not None:
+        raise DualError(
+            "--adapt and --shard exclude each other, since each shard would train for itself; "
+            "adapt to some of the tomograms first, and give the shards OUTPUT/adapted.safetensors"
+        )
+    with output_folder(args.output) as folder, progress_bar("adapting", "s") as progress:
+        return adapted_model(
+            model, [job.source for job in jobs], folder, args.adapt, options, args.device, name,
+            args.resume, progress,
+        )

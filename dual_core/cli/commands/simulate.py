@@ -154,7 +154,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual simulate``; 0 all well, 1 some tomograms failed, 2 all failed."""
-    from dual_core.networks.card import read_card
+    from dual_core.networks.card import model_file, read_card
     from dual_core.tasks.batch import BatchRecord, file_hash, run_jobs
     from dual_core.tasks.shards import Shard, ShardStatus
 
@@ -190,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
     labelled = LabelledCopies(Path(args.output), shard.name(TABLE), copies, noises)
     simulation = SimulationOfCopies(model, runner, options, labelled, progress_bar)
     settings = {
-        "model": file_hash(args.model),
+        "model": file_hash(model_file(args.model)),
         "options": options.as_dict(),
         "seed": args.seed,
         "noise_from": [file_hash(path) for path in args.noise_from],

@@ -138,6 +138,13 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--learning-rate", type=positive_float, metavar="R", help="learning rate of all networks"
     )
     training.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="MODEL",
+        help="begin with the weights of another model: 'general', the one that comes with DUAL, or "
+        "a model.safetensors; needs fewer iterations",
+    )
+    training.add_argument(
         "--seed", type=non_negative_int, default=0, metavar="N", help="random seed"
     )
 
@@ -278,6 +285,7 @@ def _changes(args: argparse.Namespace) -> Dict[str, Any]:
         "batch": args.batch,
         "patch": args.patch,
         "learning_rate": args.learning_rate,
+        "start_from": args.start_from,
         "voxel_size_A": args.voxel_size,
         "noisy_voxel_size_A": args.noisy_voxel_size,
         "clean_voxel_size_A": args.clean_voxel_size,

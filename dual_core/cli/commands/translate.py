@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``dual translate``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.errors import DualError
-    from dual_core.networks.card import read_card
+    from dual_core.networks.card import model_file, read_card
     from dual_core.tasks.batch import Job, file_hash, plan_jobs
     from dual_core.tasks.shards import Shard
 
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     if args.noise_from:
         code = encode_tomogram(args.noise_from, model, args.noise_contrast)
     settings = {
-        "model": file_hash(args.model),
+        "model": file_hash(model_file(args.model)),
         "options": options.as_dict(),
         "noise_from": file_hash(args.noise_from) if args.noise_from else None,
         "noise_contrast": args.noise_contrast,
