@@ -312,6 +312,7 @@ def make_card(data: TrainingData, config: TrainingConfig, iterations: int) -> Mo
         tilt_range_deg=config.tilt_range_deg,
         tilt_axis=config.tilt_axis,
         likeness=None if data.linear is None else data.linear.likeness,
+        trained_on=data.noisy.known_range,
         software_version=__version__,
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
