@@ -145,10 +145,10 @@ def _radial(
             0.003, 0.02)) ** 2))
     shot = np.exp(-0.5 * (frequency * generator.uniform(0.0, 2.0)) ** 2)
     solvent = generator.uniform(0.0, 0.8) * np.abs(contrast) * envelope
-    coarse = generator.uniform(0.0, 0.5) * (0.02 / np.maximum(frequency, 0.01)) ** generator.uniform(
-        0.3, 1.2)
-    return contrast * envelope * correction, np.sqrt(
-        shot**2 + solvent**2 + coarse**2) * np.abs(correction)
+    coarse = generator.uniform(0.0, 0.5) * np.ones(TABLE)
+    coarse *= (0.02 / np.maximum(frequency, 0.01)) ** generator.uniform(0.3, 1.2)
+    noise = np.sqrt(shot**2 + solvent**2 + coarse**2) * np.abs(correction)
+    return contrast * envelope * correction, noise
 
 
 def _uneven(shape: Tuple[int, int, int], generator: np.random.Generator) -> np.ndarray:

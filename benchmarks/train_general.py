@@ -4,8 +4,8 @@
 
 Makes its training set by the package's own means (general_cells.py, general_tomograms.py): cells of
 many kinds, voxel sizes of 6.5 to 17 A, tomograms of linear models drawn at random and of simulated
-tilt series; no file of a user or of a benchmark. The denoiser alone is trained, on known pairs: of a
-standardised tomogram it learns the density in units of protein (Huber loss, so that gold does not
+tilt series; no file of a user or of a benchmark. The denoiser alone is trained, on known pairs: of
+a standardised tomogram it learns the density in units of protein (Huber loss, so that gold does not
 rule it). WORK/history.jsonl has the loss and, on tomograms that are never trained on, how well the
 result correlates with the truth beside the tomogram itself. WORK/model.safetensors is the model of
 averaged weights, written with every checkpoint.
@@ -35,7 +35,7 @@ from general_tomograms import (
 )
 from torch.nn import functional
 
-from dual_core.networks.card import ModelCard
+from dual_core.networks.card import ModelCard, TrainedRange
 from dual_core.networks.generators import NetworkConfig, UNet
 from dual_core.networks.model import plain_config, save_denoiser
 
@@ -217,8 +217,9 @@ def main() -> None:
     run = Run(args)
     run.restore(args.work)
     card = ModelCard(
-        voxel_size_A=10.0, voxel_sizes_A=USED_A, contrast="bright", network=plain_config(run.config), task="denoise",
-        method="pairs", seed=args.seed,
+        voxel_size_A=10.0, voxel_sizes_A=USED_A, contrast="bright", task="denoise",
+        network=plain_config(run.config), method="pairs", seed=args.seed,
+        trained_on=TrainedRange(USED_A, (-70.0, -40.0), (40.0, 70.0)),
     )
     losses: List[float] = []
     while run.iteration < args.iterations:

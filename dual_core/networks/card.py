@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple, Union
 
 from dual_core.errors import DualError
 from dual_core.safety.checks import checked, one_of, within_bounds
@@ -26,6 +26,8 @@ MAXIMAL_HEADER = 16_000_000  # bytes; that of six networks has 50 thousand
 GENERAL = "general"  # the name of the model that comes with the package
 DENOISE = "denoise"  # the task of a model that has the denoiser alone
 LIKENESS = Bounds(0.0, 1e12)
+POWER = Bounds(0.0, 1e12)
+BANDS = 6  # of a trained range
 FOREIGN = 3.0  # likeness, or its inverse, of domains that are not of one kind
 SMALLEST_DEVIATION = 1e-18  # results are multiples of it
 MEND = "copy the file again, or take the model of another training"
@@ -40,6 +42,45 @@ class TrainedVolume:
     name: str = ""
     shape: Optional[Tuple[int, int, int]] = None
     voxel_size_A: Optional[float] = field(default=None, metadata=within_bounds(VOXEL_SIZE_A))
+
+
+@dataclass(frozen=True)
+class TrainedRange:
+    """What the tomograms of a training look like: lowest and highest of each quantity.
+
+    `dual_core.noise_model.domain.profile.measure_range` makes it, and
+    `dual_core.tasks.domain_check` compares with it.
+
+    Attributes
+    ----------
+    voxel_size_A : of the files.
+    smallest_tilt_deg, largest_tilt_deg : ends of the tilt range as the spectra show it; None
+        where they show none.
+    structure_power, noise_power : by band, in units of white noise; nothing of small tomograms.
+    noise : how many times as strong the noise of a tomogram is as ``noise_power`` says.
+    misfit_dB : at most, between the spectrum of a tomogram and these two.
+    """
+
+    IGNORES_UNKNOWN: ClassVar[bool] = True
+
+    voxel_size_A: Tuple[float, float] = field(metadata=within_bounds(VOXEL_SIZE_A))
+    smallest_tilt_deg: Optional[Tuple[float, float]] = field(
+        default=None, metadata=within_bounds(TILT_DEG)
+    )
+    largest_tilt_deg: Optional[Tuple[float, float]] = field(
+        default=None, metadata=within_bounds(TILT_DEG)
+    )
+    structure_power: Tuple[float, ...] = field(default=(), metadata=within_bounds(POWER))
+    noise_power: Tuple[float, ...] = field(default=(), metadata=within_bounds(POWER))
+    noise: Optional[Tuple[float, float]] = field(default=None, metadata=within_bounds(POWER))
+    misfit_dB: float = field(default=0.0, metadata=within_bounds(POWER))
+
+    def __post_init__(self) -> None:
+        bands = BANDS if self.noise is not None else 0
+        if {len(self.structure_power), len(self.noise_power)} != {bands}:
+            raise ValueError(f"there are not {bands} powers of structure and of noise")
+        if (self.smallest_tilt_deg is None) != (self.largest_tilt_deg is None):
+            raise ValueError("of the tilt range there is one end alone")
 
 
 @dataclass(frozen=True)
@@ -66,6 +107,7 @@ class ModelCard:
     tilt_axis : ``y`` or ``x`` in the files of the tomograms; the networks see it along y.
     likeness : how alike both domains were found to be: signal-to-noise ratio by their cumulants
         over that by their powers. Far from 1 the clean domain lacks what the tomograms show.
+    trained_on : what the tomograms look like; None on cards of DUAL 0.1.
     software_version, date : what wrote the file, and when (ISO 8601).
     format_version : of this card.
     """
@@ -92,6 +134,7 @@ class ModelCard:
         default=None, metadata=within_bounds(VOXEL_SIZE_A, increasing=True)
     )
     likeness: Optional[float] = field(default=None, metadata=within_bounds(LIKENESS))
+    trained_on: Optional[TrainedRange] = None
     software_version: str = ""
     date: str = ""
     format_version: int = FORMAT_VERSION
@@ -161,7 +204,7 @@ class ModelCard:
         )
 
 
-def model_file(path: PathLike) -> PathLike:
+def model_file(path: PathLike) -> str:
     """The file of a model: the path itself, or for `GENERAL` that of the model in the package.
 
     Raises
@@ -170,7 +213,7 @@ def model_file(path: PathLike) -> PathLike:
         When the installation lacks it.
     """
     if os.fspath(path) != GENERAL:
-        return path
+        return os.fspath(path)
     packaged = os.path.join(os.path.dirname(os.path.abspath(__file__)), GENERAL + ".safetensors")
     if not os.path.isfile(packaged):
         raise DualError(

@@ -1,8 +1,8 @@
 """The linear model of one tomogram, from it and the density that a denoiser made of it.
 
 A model that was trained on many kinds of tomograms knows the transfer and the noise of none. They
-follow from the tomogram t and its density d, which is a pair: what of t goes with d is structure, so
-that band by band ``H = Re <t d*> / <d d*>`` (least squares; a mean of what is likely, which is what
+follow from the tomogram t and its density d, which is a pair: what of t goes with d is structure,
+and band by band ``H = Re <t d*> / <d d*>`` (least squares; a mean of what is likely, which is what
 a denoiser gives, is not biased by the power that it lacks). The noise is measured on the tomogram
 alone (`dual_core.noise_model.noise_floor`), the wedge where its power is missing.
 """

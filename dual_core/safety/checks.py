@@ -96,7 +96,8 @@ def _converted(value: Any, hint: Any) -> Tuple[str, Any]:
         return _container(value, origin, inner)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         try:
-            return "", checked(typing.cast(Type[Any], hint), value, "", "", refuse_unknown=True)
+            refuse = not getattr(hint, "IGNORES_UNKNOWN", False)
+            return "", checked(typing.cast(Type[Any], hint), value, "", "", refuse)
         except WrongField as error:
             return f"right: {error.problem}", value
     return _scalar(value, hint)

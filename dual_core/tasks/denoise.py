@@ -18,6 +18,7 @@ from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.own_model import own_linear_model
 from dual_core.tasks.denoising.network_output import run_network
+from dual_core.tasks.domain_check import warn_of_domain
 from dual_core.tasks.explained_part import write_explained
 from dual_core.tasks.given_volume import GivenTomogram, check_choice, temporary_beside
 from dual_core.tasks.keep_measured import CHOICES, KeptFilter, is_wanted, write_kept
@@ -170,6 +171,7 @@ def denoise_tomogram(
         _write_undenoised(given, output, options)
         return _report(given, card, started)
 
+    warn_of_domain(volume.name, card, given.entry, volume.voxel_size_A)
     with temporary_beside(output) as temporary, temporary_beside(output) as kept:
         fit, tiles = run_network(given, temporary, runner, progress)
         scale, offset, correlation = fit.solve(volume.name)

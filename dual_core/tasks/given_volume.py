@@ -58,7 +58,7 @@ class GivenTomogram:
     @functools.cached_property
     def entry(self) -> StandardisedVolume:
         """Made when it is first asked for: to find its mean and deviation takes a while."""
-        on_the_grid_of(self.volume, self._voxel_size_A)  # says so where the size is another
+        on_the_grid_of(self.volume, self._voxel_size_A, warn=False)  # says so where it is another
         entry = self.described.on_grid(self._voxel_size_A).standardised(self.sign)
         return entry.exchanged((1, 2)) if self._tilt_axis == "x" else entry
 
@@ -118,11 +118,14 @@ def contrast_of(volume: Volume, wanted: str, described: Optional[Described] = No
     return str(verdict.contrast)
 
 
-def on_the_grid_of(volume: Volume, voxel_size_A: float) -> ReadableVolume:
-    """The volume itself where its voxel size is the model's, else resampled to it."""
+def on_the_grid_of(volume: Volume, voxel_size_A: float, warn: bool = True) -> ReadableVolume:
+    """The volume itself where its voxel size is the model's, else resampled to it.
+
+    `warn` of one that is far away; `dual_core.tasks.domain_check` does so of tomograms.
+    """
     if same_voxel_size(volume.voxel_size_A, voxel_size_A):
         return volume
-    foreign = abs(volume.voxel_size_A / voxel_size_A - 1) > FOREIGN_VOXEL_SIZE
+    foreign = warn and abs(volume.voxel_size_A / voxel_size_A - 1) > FOREIGN_VOXEL_SIZE
     tell = logger.warning if foreign else logger.info
     tell(
         "%s: voxels of %.3f A are resampled to the model's %.3f A and back%s",

@@ -1,6 +1,7 @@
 """From files to the two domains of a task, and the linear model or the pairs that help it."""
 from __future__ import annotations
 
+import datetime
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
+from dual_core import __version__
 from dual_core.errors import DualError
+from dual_core.networks.card import ModelCard
+from dual_core.networks.model import plain_config
 from dual_core.noise_model.calibration import LinearModel, fit_linear_model
 from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.noise_model.noise_floor import noise_from_halves
@@ -196,3 +200,27 @@ def _tell(linear: LinearModel, voxel_size_A: float) -> None:
             "hardly any structure that the clean domain shows was found in the tomograms; check "
             "contrast and voxel sizes, and whether both domains show the same kind of sample"
         )
+
+
+def make_card(data: TrainingData, config: TrainingConfig, iterations: int) -> ModelCard:
+    """The card of the model that this training makes."""
+    return ModelCard(
+        voxel_size_A=data.voxel_size_A,
+        contrast=data.clean.contrast,
+        noisy_contrast=data.noisy.contrast,
+        network=plain_config(config.network),
+        task=config.task,
+        method=config.method,
+        iterations=iterations,
+        seed=config.seed,
+        clean_mean=data.clean.mean,
+        clean_deviation=data.clean.deviation,
+        noisy_domain=list(data.noisy.facts),
+        clean_domain=list(data.clean.facts),
+        tilt_range_deg=config.tilt_range_deg,
+        tilt_axis=config.tilt_axis,
+        likeness=None if data.linear is None else data.linear.likeness,
+        trained_on=data.noisy.known_range,
+        software_version=__version__,
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )

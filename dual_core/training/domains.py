@@ -1,6 +1,7 @@
 """A domain from its files: voxel size, contrast, standardisation, facts for the card."""
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import math
@@ -11,6 +12,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from dual_core.errors import DualError
+from dual_core.networks.card import TrainedRange
+from dual_core.noise_model.domain.profile import measure_range
 from dual_core.volumes.described.describe import Described, describe
 from dual_core.volumes.patches import (
     FLIPS_ASYMMETRIC,
@@ -56,6 +59,11 @@ class Domain:
     contrast: str
     mean: float
     deviation: float
+
+    @functools.cached_property
+    def known_range(self) -> TrainedRange:
+        """What the volumes look like, for the card; of a domain of tomograms."""
+        return measure_range(self.volumes, [fact["voxel_size_A"] for fact in self.facts])
 
 
 @dataclass(frozen=True)

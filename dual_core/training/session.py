@@ -1,7 +1,6 @@
 """The state of a training run: what a checkpoint holds and what one iteration changes."""
 from __future__ import annotations
 
-import datetime
 import logging
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
@@ -9,10 +8,9 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import numpy as np
 import torch
 
-from dual_core import __version__
 from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard
-from dual_core.networks.model import DualModel, plain_config
+from dual_core.networks.model import DualModel
 from dual_core.noise_model.linear_file import linear_to_arrays
 from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.training.checkpoint import (
@@ -24,7 +22,7 @@ from dual_core.training.checkpoint import (
     tell_of_damage,
 )
 from dual_core.training.config import TrainingConfig
-from dual_core.training.data import TrainingData
+from dual_core.training.data import TrainingData, make_card
 from dual_core.training.monitor import all_finite
 from dual_core.training.pairs.recorrupted import RecorruptedPairs, RecorruptionLoss
 from dual_core.training.pairs.turned import WedgePairs
@@ -294,26 +292,3 @@ class Session:
 def _prefix(number: int) -> str:
     """What the names of a process's own tensors begin with in a checkpoint."""
     return f"process{number}." if number else ""
-
-
-def make_card(data: TrainingData, config: TrainingConfig, iterations: int) -> ModelCard:
-    """The card of the model that this training makes."""
-    return ModelCard(
-        voxel_size_A=data.voxel_size_A,
-        contrast=data.clean.contrast,
-        noisy_contrast=data.noisy.contrast,
-        network=plain_config(config.network),
-        task=config.task,
-        method=config.method,
-        iterations=iterations,
-        seed=config.seed,
-        clean_mean=data.clean.mean,
-        clean_deviation=data.clean.deviation,
-        noisy_domain=list(data.noisy.facts),
-        clean_domain=list(data.clean.facts),
-        tilt_range_deg=config.tilt_range_deg,
-        tilt_axis=config.tilt_axis,
-        likeness=None if data.linear is None else data.linear.likeness,
-        software_version=__version__,
-        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    )

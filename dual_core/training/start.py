@@ -1,4 +1,4 @@
-"""Networks that do not begin at random: the weights of another model, brought to this run's units."""
+"""Networks that begin with the weights of another model, brought to this run's units."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def start_from(
     other = DualModel.load(path)
     if _denoiser_sizes(other.config) != _denoiser_sizes(model.config):
         raise DualError(
-            f"the denoiser of {path} has other layers (channels {list(other.config.channels)}) than "
-            f"this training's ({list(model.config.channels)}); leave out --from, or train with the "
-            "method and preset of that model"
+            f"the denoiser of {path} has other layers (channels {list(other.config.channels)}) "
+            f"than this training's ({list(model.config.channels)}); leave out --from, or train "
+            "with the method and preset of that model"
         )
     model.denoiser.load_state_dict(other.denoiser.state_dict())
     taken = ["denoiser"]

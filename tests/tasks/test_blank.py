@@ -10,6 +10,7 @@ from scipy import ndimage
 
 torch = pytest.importorskip("torch")
 
+from dual_core.networks.card import ModelCard  # noqa: E402
 from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner  # noqa: E402
 from dual_core.tasks.missing_wedge import CompensateOptions, compensate_tomogram  # noqa: E402
 from dual_core.training.config import preset_config  # noqa: E402
@@ -50,10 +51,7 @@ def padded(fill):
 
 
 def fake(voxel_size_A=10.0, task="denoise+simulate"):
-    card = types.SimpleNamespace(
-        voxel_size_A=voxel_size_A, contrast="bright", task=task, tilt_range_deg=(-60, 60),
-        tilt_axis="y",
-    )
+    card = ModelCard(voxel_size_A, "bright", {}, task=task, tilt_range_deg=(-60, 60))
     return types.SimpleNamespace(denoiser=Smooth(), multiple=4, receptive_radius=1, card=card)
 
 

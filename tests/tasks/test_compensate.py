@@ -47,9 +47,7 @@ def fake(network, task="denoise+simulate", tilt_range_deg=None, contrast="bright
         denoiser=network,
         multiple=1,
         receptive_radius=0,
-        card=types.SimpleNamespace(
-            voxel_size_A=10.0, contrast=contrast, task=task, tilt_range_deg=tilt_range_deg
-        ),
+        card=ModelCard(10.0, contrast, {}, task=task, tilt_range_deg=tilt_range_deg),
     )
     return model.card, make_runner(model, "cpu", "float32", tile=64, halo=0)
 

@@ -56,6 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="skip the tomograms that were finished before with the same model and options",
     )
     add_shard_argument(files)
+    _add_result_arguments(parser)
+    add_tomogram_arguments(parser).add_argument(
+        "--tilt-axis",
+        choices=("y", "x"),
+        help="axis of the tilt (default: that of the tomograms the model was trained on)",
+    )
+    add_memory_argument(add_machine_arguments(parser))
+
+
+def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
     result = parser.add_argument_group("result")
     result.add_argument(
         "--strength",
@@ -97,18 +107,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write T_explained.mrc, the part of the tomogram that the result explains: the "
         "result through the tomogram's own transfer; the tomogram less it is what was removed",
     )
-    add_tomogram_arguments(parser).add_argument(
-        "--tilt-axis",
-        choices=("y", "x"),
-        help="axis of the tilt (default: that of the tomograms the model was trained on)",
-    )
-    add_memory_argument(add_machine_arguments(parser))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``dual denoise``; 0 all well, 1 some tomograms failed, 2 all failed."""
     from dual_core.networks.card import model_file, read_card
-    from dual_core.tasks.batch import Job, file_hash, plan_jobs
+    from dual_core.tasks.batch import file_hash, plan_jobs
     from dual_core.tasks.shards import Shard
 
     shard = Shard.parse(args.shard)
@@ -125,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         args.keep_measured, args.tilt_axis,
     )
     model = DualModel.load(args.model)
-    settings = {"model": file_hash(model_file(args.model)), "options": options.as_dict()}
+    settings: Dict[str, Any] = {"model": file_hash(model_file(args.model)), "options": options.as_dict()}
     if args.adapt is not None:
         settings["adapt"] = args.adapt
         model = _adapted(args, model, jobs, options, settings["model"])

@@ -18,6 +18,7 @@ from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.linear_file import linear_of
 from dual_core.tasks.denoise import make_runner
+from dual_core.tasks.domain_check import warn_of_domain
 from dual_core.tasks.given_volume import GivenTomogram, on_the_grid_of
 from dual_core.tasks.keep_measured import is_wanted, kept_array
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
@@ -111,6 +112,8 @@ def open_tomogram(
     """
     volume = open_volume(path, voxel_size_A=voxel_size_A)
     given = GivenTomogram(volume, card, contrast)
+    seen = given.entry.exchanged((1, 2)) if card.tilt_axis == "x" else given.entry
+    warn_of_domain(volume.name, card, seen, volume.voxel_size_A)
     start, size = _middle(given.shape, largest_side)
     voxels = given.entry.read(start, size)
     x, y, z = volume.facts.origin_A

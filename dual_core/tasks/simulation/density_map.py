@@ -10,6 +10,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from dual_core.tasks.domain_check import warn_of_domain
 from dual_core.tasks.given_volume import GivenTomogram, contrast_of, on_the_grid_of
 from dual_core.tasks.simulation.noise_codes import content_hash
 from dual_core.volumes.reading import (
@@ -103,6 +104,8 @@ def open_density(
     volume = open_volume(source, voxel_size_A=voxel_size_A)
     if standardise == "own" and card.task == TRANSLATE:
         given = GivenTomogram(volume, card, contrast)
+        # Of the clean domain, which such a model was trained on, the card holds no more.
+        warn_of_domain(volume.name, card, None, volume.voxel_size_A)
         grid, entry = given.entry.volume, given.entry
         found = VolumeStatistics(entry.mean, abs(entry.deviation), math.nan, math.nan)
         return DensityMap(

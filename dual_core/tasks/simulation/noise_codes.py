@@ -18,6 +18,7 @@ from typing import Any, List, Tuple, Union
 import numpy as np
 
 from dual_core.noise_model.noise_field import NoiseField, mask_values, one_torch_thread
+from dual_core.tasks.domain_check import warn_of_domain
 from dual_core.tasks.given_volume import GivenTomogram
 from dual_core.volumes.patches import MOST_BLANK, StandardisedVolume
 from dual_core.volumes.reading import ReadableVolume, Triple, iterate_slabs, open_volume
@@ -116,6 +117,7 @@ def encode_tomogram(path: Union[str, Path], model: Any, contrast: str = "auto") 
 
     volume = open_volume(path)
     given = GivenTomogram(volume, model.card, contrast, model.card.tilt_axis)
+    warn_of_domain(volume.name, model.card, given.entry, volume.voxel_size_A)
     side = model.config.noise_side
     z, y, x = (min(side, length) for length in given.shape)
     size: Triple = (z, y, x)
