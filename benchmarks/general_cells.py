@@ -1,8 +1,8 @@
 """Grand models of every kind that `dual pack` can make, for the general model.
 
 Nothing but the package's own means: built-in molecules, molecules drawn at random (soft ellipsoids
-in a chain, repeated by a point group), membranes, filaments, a crowd of small proteins, gold. A seed
-and a number give the same cell for ever.
+in a chain, repeated by a point group), membranes, filaments, a crowd of small proteins, gold. A
+seed and a number give the same cell for ever.
 """
 
 from __future__ import annotations

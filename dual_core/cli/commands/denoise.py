@@ -129,10 +129,11 @@ def run(args: argparse.Namespace) -> int:
         args.keep_measured, args.tilt_axis,
     )
     model = DualModel.load(args.model)
-    settings: Dict[str, Any] = {"model": file_hash(model_file(args.model)), "options": options.as_dict()}
+    name = file_hash(model_file(args.model))
+    settings: Dict[str, Any] = {"model": name, "options": options.as_dict()}
     if args.adapt is not None:
         settings["adapt"] = args.adapt
-        model = _adapted(args, model, jobs, options, settings["model"])
+        model = _adapted(args, model, jobs, options, name)
     linear = linear_of(model.linear)
     runner = make_runner(model, args.device, args.precision, args.tile, args.halo, args.memory)
     logger.info("model %s: %s", args.model, card.summary())
