@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Tuple
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard
@@ -27,22 +29,28 @@ def make(seed: int, contrast: str = "bright", **changes) -> DualModel:
     return DualModel(config, ModelCard(10.0, contrast, plain_config(config))).eval()
 
 
+def smooth(shape: Tuple[int, int, int], seed: int) -> np.ndarray:
+    """Without detail finer than a dozen voxels, of deviation 1."""
+    volume = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 2.0)
+    return (volume / volume.std()).astype(np.float32)
+
+
 def simulator(sign: float = 1.0) -> LinearSimulator:
-    """White densities, seen without any noise."""
+    """Smooth densities, seen without any noise."""
     grid = np.ones((16, 16, 9), dtype=np.float32)
     linear = LinearModel(grid, 1e-3 * grid, (), "")
-    white = np.random.default_rng(3).standard_normal((40, 40, 40)).astype(np.float32)
-    entry = StandardisedVolume(ArrayVolume(sign * white, 10.0), 0.0, 1.0)
+    density = np.float32(sign) * smooth((40, 40, 40), 300)
+    entry = StandardisedVolume(ArrayVolume(density, 10.0), 0.0, 1.0)
     blocks = PatchSource([entry], 24, ((0,), (1,), (2,)))
     return LinearSimulator(linear, blocks, 16, ())
 
 
 def seeing(model: DualModel) -> DualModel:
-    """A denoiser that puts out 7 times its input, blurred, plus 2."""
+    """A denoiser that puts out about 7 times its input plus 2, of smooth volumes."""
     optimiser = torch.optim.Adam(model.denoiser.parameters(), 1e-2)
-    for _ in range(80):
-        given = torch.randn(1, 1, 24, 24, 24)
-        wanted = 7.0 * torch.nn.functional.avg_pool3d(given, 3, 1, 1) + 2.0
+    for step in range(80):
+        given = torch.from_numpy(smooth((24, 24, 24), step))[None, None]
+        wanted = 7.0 * given + 2.0
         loss = (model.denoiser(given) - wanted).square().mean()
         optimiser.zero_grad()
         loss.backward()
