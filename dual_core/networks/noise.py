@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dual_core.networks.convolutions import Convolution
 from dual_core.networks.generators import SLOPE, initialise
 
 # Deviation of the noise masks beside density of deviation 1, and the factor that a code may change
@@ -95,9 +96,9 @@ class NoiseDecoder(nn.Module):
         self.scale = nn.Linear(code_size, 1)
         blocks: List[nn.Module] = []
         for width, following in zip(widths, widths[1:] + [widths[-1]]):
-            blocks.append(nn.Conv3d(width, following, 3, padding=1))
+            blocks.append(Convolution(width, following, 3, padding=1))
         self.blocks = nn.ModuleList(blocks)
-        self.head = nn.Conv3d(widths[-1], 1, 3, padding=1)
+        self.head = Convolution(widths[-1], 1, 3, padding=1)
         initialise(self)
 
     def forward(self, code: Tensor) -> Tensor:
