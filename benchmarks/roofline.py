@@ -39,6 +39,7 @@ from dual_core.networks.card import ModelCard
 from dual_core.networks.devices import choose_device, use_bfloat16
 from dual_core.networks.generators import NetworkConfig, OutputFilter
 from dual_core.networks.model import DualModel, plain_config
+from dual_core.networks.refinement import Refinement
 from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
 from dual_core.tasks.simulate import SimulateOptions, open_for_simulation, simulate_tomogram
 from dual_core.tasks.simulation.noise_codes import draw_noise
@@ -66,6 +67,15 @@ def operations_of(layer: nn.Module, inputs: Tensor, output: Tensor) -> Tuple[flo
         # Three small convolutions of 8 to 8 features, along an axis each.
         forward = 2.0 * 3 * 8 * (2 * layer.CELLS + 1) * output.numel()
         weights = False
+    elif isinstance(layer, Refinement):
+        # On a CPU its layers are computed in another form; these are the operations of the layers.
+        convolutions = [entry for entry in layer if isinstance(entry, nn.Conv3d)]
+        parts = [math.prod(entry.weight.shape) * 2.0 * output.numel() for entry in convolutions]
+        if not torch.is_grad_enabled():
+            return sum(parts), 0.0
+        into = parts if inputs.requires_grad else parts[1:]
+        weights = convolutions[0].weight.requires_grad
+        return sum(parts), sum(parts) * int(weights) + sum(into)
     elif isinstance(layer, nn.Conv3d):
         taps = math.prod(layer.kernel_size) * layer.in_channels // layer.groups
         forward, weights = 2.0 * taps * output.numel(), layer.weight.requires_grad
@@ -85,8 +95,10 @@ class Counter:
     def __init__(self, *networks: nn.Module) -> None:
         self.by_part: Dict[str, float] = defaultdict(float)
         self.part = ""
-        for layer in {layer for network in networks for layer in network.modules()}:
-            if isinstance(layer, (nn.Conv3d, nn.Linear, OutputFilter)):
+        layers = {layer for network in networks for layer in network.modules()}
+        inner = {entry for layer in layers if isinstance(layer, Refinement) for entry in layer}
+        for layer in layers - inner:
+            if isinstance(layer, (nn.Conv3d, nn.Linear, OutputFilter, Refinement)):
                 layer.register_forward_hook(self._count)
 
     def _count(self, layer: nn.Module, inputs: Tuple[Tensor, ...], output: Tensor) -> None:
@@ -226,10 +238,12 @@ def training(
     session = Session(open_training_data(noisy, clean, config), config, device, bfloat16)
     # Where all parts take place.
     session.iteration = int(config.recorrupted_from * config.iterations) + 1
+    session.draws.iteration = session.iteration
     trainer = session.trainer
     counter = Counter(trainer.model)
     watch = Stopwatch(counter)
-    watch.watch(session, "_batch", "drawing")
+    watch.watch(session.draws, "next", "drawing")
+    session._next = session.draws.next  # beside the computation otherwise; here it is to be seen
     watch.watch(trainer, "_train_generators", "generators (equations 1 to 9)")
     watch.watch(trainer, "_train_discriminators", "discriminators")
     watch.watch(trainer.rehearsals, "denoiser", "rehearsals of Dn")
@@ -240,10 +254,6 @@ def training(
     for optimiser in trainer._optimisers.values():
         watch.watch(optimiser, "step", "optimisers")
     watch.watch(step_module.nn.utils, "clip_grad_norm_", "gradient norms")
-    for source in session._sources().values():
-        for name in ("draw", "draw_block"):
-            if hasattr(source, name):
-                watch.watch(source, name, "drawing")
     for _ in range(2):
         session.iterate()
     watch.seconds.clear()

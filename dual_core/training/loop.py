@@ -149,7 +149,7 @@ def _train(
     logbook = _Logbook(session, run, options, started, resume)
     due = _Schedule(options, started)
     reason = "finished"
-    with remembered_signals() as stop:
+    with remembered_signals() as stop, session.drawing_ahead():
         while session.iteration < config.iterations:
             values = session.iterate()
             _check_finite(values, session.iteration, run)

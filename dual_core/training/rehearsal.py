@@ -109,18 +109,18 @@ class Rehearsals:
 
 
 def new_optimiser(networks: Sequence[nn.Module], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters of some networks.
-
-    Not torch's fused one: on a CPU it takes the moments by their place in memory, and those from a
-    checkpoint lie in another order than weights with the channels innermost.
-    """
-    return torch.optim.AdamW(
-        [parameter for network in networks for parameter in network.parameters()],
-        lr=config.learning_rate,
-        betas=config.betas,
-        eps=1e-8,
-        weight_decay=config.weight_decay,
-    )
+    """AdamW over the parameters of some networks, fused where this torch can on their device."""
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    values: Dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": config.betas,
+        "eps": 1e-8,
+        "weight_decay": config.weight_decay,
+    }
+    try:
+        return torch.optim.AdamW(parameters, fused=True, **values)
+    except (RuntimeError, TypeError):  # on a CPU from torch 2.4 on
+        return torch.optim.AdamW(parameters, **values)
 
 
 def autocast(device: torch.device, bfloat16: bool) -> ContextManager[Any]:

@@ -1,6 +1,7 @@
 """One training iteration: the generators' losses, then the discriminators' (equations 1 to 9)."""
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -126,7 +127,10 @@ class Trainer:
     def _train_generators(
         self, batch: Batch, settling: bool
     ) -> Tuple[Dict[str, float], Tensor, Tensor]:
-        made = self._generate(batch)
+        # What trains by its rehearsals alone needs no gradient here; those behind it still get theirs.
+        generator = self.model.structural_generator
+        with _fixed(generator) if settling else contextlib.nullcontext():
+            made = self._generate(batch)
         codes = self._pooled(made.encoded)
         terms = self._losses(batch, made, codes)
         weights = self.config.loss_weights
@@ -136,7 +140,7 @@ class Trainer:
         values.update(_diagnostics(batch, made))
         values = self.ranks.mean(values)
         if all_finite(values):
-            values["gradient_norm"] = self._step_generators(total, settling)
+            values["gradient_norm"] = self._step_generators(total)
         return values, made.fake_tomogram.detach(), made.fake_density.detach()
 
     def _generate(self, batch: Batch) -> Generated:
@@ -180,7 +184,7 @@ class Trainer:
             ).mean()
         return terms
 
-    def _step_generators(self, total: Tensor, settling: bool) -> float:
+    def _step_generators(self, total: Tensor) -> float:
         """Step down the gradient of the loss, unless it is not finite; its largest norm."""
         self.generator_optimiser.zero_grad(set_to_none=True)
         total.backward()
@@ -191,8 +195,6 @@ class Trainer:
             float(nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM))
             for network in self._generators
         )
-        if settling:
-            self.model.structural_generator.zero_grad(set_to_none=True)
         if np.isfinite(norm):
             self.generator_optimiser.step()
             self._average(self.config.average_decay)
@@ -214,11 +216,8 @@ class Trainer:
         return self.ranks.mean({"loss": float(loss.detach())})["loss"]
 
     def _adversarial(self, discriminator: Discriminator, fake: Tensor) -> Tensor:
-        discriminator.requires_grad_(False)
-        try:
+        with _fixed(discriminator):
             return equations.adversarial_loss(discriminator(fake), self.config.adversarial)
-        finally:
-            discriminator.requires_grad_(True)
 
     def averaged_model(self) -> DualModel:
         """A copy of the model in which the averaged weights stand: the one to use and to save."""
@@ -283,6 +282,16 @@ class Trainer:
                 average.lerp_(weight, 1.0 - decay)
             for moment, buffer in zip(self.averaged.buffers(), current.buffers()):
                 moment.copy_(buffer)
+
+
+@contextlib.contextmanager
+def _fixed(network: nn.Module) -> Iterator[None]:
+    """What is computed in this block has no gradient for the weights of a network."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
 
 
 def _diagnostics(batch: Batch, made: Generated) -> Dict[str, float]:

@@ -25,6 +25,7 @@ from dual_core.training.config import TrainingConfig
 from dual_core.training.loop import RunOptions, train
 from dual_core.training.parallel.launched import joined
 from dual_core.training.parallel.ranks import Ranks
+from dual_core.training.pairs.draws import Draws
 from dual_core.training.session import Session
 
 TINY = NetworkConfig(
@@ -117,7 +118,7 @@ class Recorded:
             for tensor in session.trainer.weights():
                 digest.update(tensor.detach().contiguous().numpy().tobytes())
             recorded.weights.append(digest.hexdigest())
-            recorded.draws.append(str(session.generator.bit_generator.state["state"]))
+            recorded.draws.append(str(session._draws()[1]["generator"]["state"]))
             recorded._save(session, run)
 
         Session.save = save  # type: ignore[method-assign]
@@ -154,19 +155,20 @@ def trainings(ranks: Ranks, folder: Path) -> Dict[str, Any]:
     run("halves", progress=stop_at(3) if ranks.number == 1 else None)
     run("halves", resume=True)
     run("alone", replace(CONFIG, iterations=4), resume=True)
-    draw = Session._batch
+    draw = Draws.next
 
-    def poisoned(session: Session) -> Any:
-        batch = draw(session)
-        bad = ranks.number == 1 and session.iteration == 2
-        return batch._replace(density=batch.density * float("nan")) if bad else batch
+    def poisoned(draws: Draws) -> Any:
+        bad = ranks.number == 1 and draws.iteration == 2
+        drawn = draw(draws)
+        batch = drawn.batch._replace(density=drawn.batch.density * float("nan"))
+        return drawn._replace(batch=batch) if bad else drawn
 
-    Session._batch = poisoned  # type: ignore[method-assign]
+    Draws.next = poisoned  # type: ignore[method-assign]
     try:
         run("poisoned")
     except DualError as error:
         found["poisoned"] = str(error)
-    Session._batch = draw  # type: ignore[method-assign]
+    Draws.next = draw  # type: ignore[method-assign]
     iterate = Session.iterate
 
     def apart(session: Session) -> Dict[str, float]:

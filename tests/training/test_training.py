@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -191,7 +193,7 @@ def test_a_batch_that_is_not_finite_changes_no_weight(data: Dict[str, Path]) -> 
     found = open_training_data([data["tomogram"]], [data["grand_model"]], settings)
     session = Session(found, settings, torch.device("cpu"), False)
     before = {name: value.clone() for name, value in session.trainer.model.state_dict().items()}
-    batch = session._batch()
+    batch = session.draws.next().batch
     values = session.trainer.step(batch._replace(density=batch.density * float("inf")), 0.0)
     assert not np.isfinite(list(values.values())).all()
     for name, value in session.trainer.model.state_dict().items():
@@ -357,6 +359,48 @@ def test_rehearsals_of_gs_train_gs_alone(data: Dict[str, Path]) -> None:
     assert changed == {"structural_generator"}
 
 
+def test_drawing_ahead_changes_nothing(data: Dict[str, Path]) -> None:
+    """Neither the weights nor where the draws stand, though the thread is one iteration ahead."""
+    found = []
+    for beside in (False, True):
+        settings = config(recorrupted_from=0.0)
+        opened = open_training_data([data["tomogram"]], [data["grand_model"]], settings)
+        session = Session(opened, settings, torch.device("cpu"), False)
+        with session.drawing_ahead() if beside else contextlib.nullcontext():
+            for _ in range(3):
+                session.iterate()
+            if beside:
+                wait_until(lambda: session.draws.iteration == 4)
+            tensors, values = session._draws()
+        found.append((session.trainer.weights(), tensors, values))
+    assert session.draws.generator.bit_generator.state != found[1][2]["generator"]
+    assert found[0][2] == found[1][2]
+    assert found[0][1].keys() == found[1][1].keys()
+    for name, tensor in found[0][1].items():
+        assert torch.equal(tensor, found[1][1][name]), name
+    for one, other in zip(found[0][0], found[1][0]):
+        assert torch.equal(one, other)
+
+
+def wait_until(so: Any) -> None:
+    end = time.monotonic() + 60.0
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_moments_from_a_checkpoint_lie_as_the_weights_do(data: Dict[str, Path], tmp_path: Path) -> None:
+    """A fused step goes through them in the order of the memory."""
+    run(data, tmp_path, config(iterations=1))
+    opened = open_training_data([data["tomogram"]], [data["grand_model"]], config())
+    session = Session(opened, config(), torch.device("cpu"), False)
+    session.restore(tmp_path)
+    moments = session.trainer.generator_optimiser.state
+    assert any(not weight.is_contiguous() for weight in moments)
+    for weight, entry in moments.items():
+        assert entry["exp_avg"].stride() == entry["exp_avg_sq"].stride() == weight.stride()
+
+
 @pytest.mark.parametrize("progress, trains_gs", [(0.5, True), (0.9, False)])
 def test_towards_the_end_gs_learns_from_its_rehearsals_alone(
     data: Dict[str, Path], progress: float, trains_gs: bool
@@ -365,7 +409,7 @@ def test_towards_the_end_gs_learns_from_its_rehearsals_alone(
     session = Session(opened, config(), torch.device("cpu"), False)
     model = session.trainer.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    session.trainer.step(session._batch(), progress)
+    session.trainer.step(session.draws.next().batch, progress)
     after = model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert ("structural_generator" in changed) is trains_gs
