@@ -1,4 +1,4 @@
-"""Convolution and activation as torch's own, without what costs most in training on a CPU.
+"""Convolution, activation and interpolation as torch's own, without what costs most in training on a CPU.
 
 For one small volume at a time torch takes a way of its own that unfolds the input: 3 to 10 times as slow
 for the layers of a U-Net on 64 x 64 x 64 voxels, and on one thread alone (`use_mkldnn` in
@@ -84,3 +84,47 @@ class _Activated(torch.autograd.Function):
             gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
         found = torch.ops.aten.leaky_relu_backward(gradient, features, ctx.slope, True)
         return found, None
+
+
+def doubled(features: Tensor) -> Tensor:
+    """``(b, channels, z, y, x)`` trilinear at twice the sampling, ends not aligned."""
+    if features.device.type == "cpu" and features.requires_grad:
+        found: Tensor = _Doubled.apply(features)
+        return found
+    return _interpolated(features)
+
+
+def _interpolated(features: Tensor) -> Tensor:
+    return functional.interpolate(features, scale_factor=2, mode="trilinear", align_corners=False)
+
+
+class _Doubled(torch.autograd.Function):
+    """Interpolation whose gradient is taken axis by axis, in a seventh of torch's time."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:  # type: ignore[override]
+        return _interpolated(features)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        kind = gradient.dtype
+        gradient = gradient.float()
+        for axis in (2, 3, 4):
+            gradient = _halved(gradient, axis)
+        return gradient.to(kind)
+
+
+def _halved(gradient: Tensor, axis: int) -> Tensor:
+    """The gradient before linear interpolation along an axis.
+
+    A value gives three quarters to the two places in it and a quarter to the one beyond on either side,
+    of which the outermost is its own.
+    """
+    length = gradient.shape[axis] // 2
+    low, high = gradient.unflatten(axis, (length, 2)).unbind(axis + 1)
+    found = (low + high).mul_(0.75)
+    found.narrow(axis, 0, length - 1).add_(low.narrow(axis, 1, length - 1), alpha=0.25)
+    found.narrow(axis, 1, length - 1).add_(high.narrow(axis, 0, length - 1), alpha=0.25)
+    found.narrow(axis, 0, 1).add_(low.narrow(axis, 0, 1), alpha=0.25)
+    found.narrow(axis, length - 1, 1).add_(high.narrow(axis, length - 1, 1), alpha=0.25)
+    return found

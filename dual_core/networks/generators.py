@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dual_core.networks.convolutions import Activation, Convolution
+from dual_core.networks.convolutions import Activation, Convolution, doubled
 from dual_core.networks.refinement import SPREAD, Refinement
 from dual_core.safety.checks import within_bounds
 from dual_core.safety.limits import Bounds
@@ -175,10 +175,7 @@ class UNet(nn.Module):
             skips.append(features)
         skips.pop()
         for block in self.up:
-            features = functional.interpolate(
-                features, scale_factor=2, mode="trilinear", align_corners=False
-            )
-            features = block(torch.cat([features, skips.pop()], dim=1))
+            features = block(torch.cat([doubled(features), skips.pop()], dim=1))
         features = self.head(features)
         if self.output_filter is not None:
             features = self.output_filter(features)

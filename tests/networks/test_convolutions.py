@@ -7,7 +7,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dual_core.networks.convolutions import SMALL, Activation, Convolution
+from dual_core.networks.convolutions import (
+    SMALL,
+    Activation,
+    Convolution,
+    _interpolated,
+    doubled,
+)
 from dual_core.networks.generators import OutputFilter
 from dual_core.networks.refinement import SPREAD, Refinement
 
@@ -72,6 +78,20 @@ def test_the_activation_is_leaky_relu_whatever_the_order_of_its_gradient():
             output.backward(given.flip(0))  # contiguous
             found.append([output.detach(), leaf.grad])
         assert all(torch.equal(one, other) for one, other in zip(*found))
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1, 1, 1), (2, 3, 2, 5, 4)])
+def test_the_gradient_of_the_interpolation_is_that_of_torch(shape):
+    torch.manual_seed(0)
+    volume = torch.randn(shape).contiguous(memory_format=torch.channels_last_3d)
+    weights = torch.randn(*shape[:2], *(2 * side for side in shape[2:]))
+    found = []
+    for function in (doubled, _interpolated):
+        leaf = volume.clone().requires_grad_()
+        output = function(leaf)
+        output.backward(weights)
+        found.append([output.detach(), leaf.grad])
+    assert_alike(*found)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
