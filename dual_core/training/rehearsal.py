@@ -76,7 +76,7 @@ class Rehearsals:
     def wedge(self, tomogram: Tensor, turned: Tensor, learn: Tensor) -> float:
         """Train Dn alone to put back what a turned block has lost; the loss.
 
-        ``learn`` ``(z, y, x)`` says which coefficients those are. What fills them from outside
+        ``learn`` ``(1, z, y, x)`` says which coefficients those are. What fills them from outside
         the wedge is structure, since noise there tells nothing of the noise inside.
         """
         network = self.model.denoiser

@@ -15,6 +15,7 @@ from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard
 from dual_core.networks.model import DualModel, plain_config
 from dual_core.noise_model.linear_file import linear_to_arrays
+from dual_core.tiles.runner import is_out_of_memory
 from dual_core.training.checkpoint import (
     MODEL,
     check_values,
@@ -63,6 +64,7 @@ class Session:
         self.device = device
         self.ranks = ranks
         self.iteration = 0
+        self.batch = config.batch  # less after running out of memory
         self._recorruption_loss: Optional[RecorruptionLoss] = None
         self.draws = Draws(data, config, self._new_generator(), pinned=device.type == "cuda")
         self._next = self.draws.next
@@ -80,15 +82,50 @@ class Session:
         return np.random.default_rng([seed, self.ranks.number, self.iteration])
 
     def iterate(self) -> Dict[str, float]:
-        """One iteration; its loss terms."""
+        """One iteration; its loss terms. Without memory for it, with half the batch from here on."""
         drawn = self._next()
+        while True:
+            try:
+                values = self._train_on(drawn)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._halve()  # outside the handler, so that the tensors that the error holds are gone
+        self.iteration += 1
+        self._place = drawn.after
+        return values
+
+    def _train_on(self, drawn: Drawn) -> Dict[str, float]:
         batch = Batch(*self._moved(drawn.batch))
         values = self.trainer.step(batch, self.iteration / self.config.iterations)
         if all_finite(values):
             values.update(self._rehearse(drawn))
-        self.iteration += 1
-        self._place = drawn.after
         return values
+
+    def _halve(self) -> None:
+        """Train on half of each batch from now on.
+
+        Raises
+        ------
+        DualError
+            If a batch has one patch; and where several processes train together, of which the
+            others have memory and would wait.
+        """
+        device, batch = self.device, self.batch
+        if batch == 1 or self.ranks.count > 1:
+            raise DualError(
+                f"out of memory on {device} with a batch of {batch}; give a smaller "
+                f"{'--patch' if batch == 1 else '--batch'}, or free memory there"
+            )
+        self.batch = batch // 2
+        self.trainer.drop_gradients()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        logger.warning(
+            "out of memory on %s with a batch of %d at iteration %d; going on with %d",
+            device, batch, self.iteration + 1, self.batch,
+        )
 
     @contextmanager
     def drawing_ahead(self) -> Iterator[None]:
@@ -122,9 +159,9 @@ class Session:
         return self._recorruption_loss
 
     def _moved(self, tensors: Iterable[Optional[torch.Tensor]]) -> List[Any]:
-        """On the device; from pinned memory a GPU fetches them while it computes."""
+        """As much as a batch holds, on the device; a GPU fetches pinned memory while it computes."""
         return [
-            None if tensor is None else tensor.to(self.device, non_blocking=True)
+            None if tensor is None else tensor[: self.batch].to(self.device, non_blocking=True)
             for tensor in tensors
         ]
 
@@ -143,6 +180,7 @@ class Session:
             "others": [own for _, own in drawn[1:]],
             "trainer": self.trainer.plain_state(),
             "card": make_card(self.data, self.config, self.iteration).to_json(),
+            "batch": self.batch,
         }
         save_checkpoint(run, tensors, values)
         self._model_to_save().save(run / MODEL)
@@ -223,6 +261,7 @@ class Session:
         """Put back what `save` wrote."""
         self.trainer.restore(tensors, values["trainer"])
         self.iteration = int(values["iteration"])
+        self.batch = min(max(int(values.get("batch", self.batch)), 1), self.batch)
         drawn: List[Mapping[str, Any]] = [values, *values.get("others", [])]
         if self.ranks.number < len(drawn):
             self._restore_draws(tensors, drawn[self.ranks.number])

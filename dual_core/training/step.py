@@ -200,6 +200,10 @@ class Trainer:
             self._average(self.config.average_decay)
         return norm
 
+    def drop_gradients(self) -> None:
+        """Give back what gradients hold, after an iteration that was not finished."""
+        self.model.zero_grad(set_to_none=True)
+
     def _train_discriminators(
         self, batch: Batch, fake_tomogram: Tensor, fake_density: Tensor
     ) -> float:

@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
     ----------
     batch : of the six networks.
     known : for each rehearsal of Dn a tomogram and its density, ``(b, 1, z, y, x)``; for the missing
-        wedge a block without it, the turned block and the coefficients to learn.
+        wedge a block without it, the turned block, and ``(1, z, y, x)`` the coefficients to learn.
     blocks : for each rehearsal of Gs tomogram, density, noise ``(1, 1, z, y, x)`` and code ``(1, K)``.
     recorrupted : pairs of copies of a real block with independent noise.
     after : where the draws stand now.
@@ -147,7 +147,7 @@ class Draws:
         if self.data.wedge_pairs is not None:
             pair = self.data.wedge_pairs.draw(self.generator)
             tomogram, turned = (part[np.newaxis, np.newaxis] for part in pair[:2])
-            return self._tensors(tomogram, turned, pair.learn)
+            return self._tensors(tomogram, turned, pair.learn[np.newaxis])
         pairs = simulator.draw(self.config.batch, self.generator)
         return self._tensors(pairs.tomogram, pairs.density)
 
