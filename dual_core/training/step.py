@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dual_core import equations
 from dual_core.networks.discriminators import Discriminator
 from dual_core.networks.model import DualModel
+from dual_core.networks.noise import RunningStandardisation
 from dual_core.training.checkpoint import optimiser_tensors, restore_optimiser
 from dual_core.training.config import TrainingConfig
 from dual_core.training.monitor import all_finite
@@ -147,7 +148,7 @@ class Trainer:
         """From each domain to the other and back (equations 1 and 2)."""
         config, model = self.config, self.model
         mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
-        encoded = model.noise_encoder(batch.tomogram)
+        encoded = self._encoded(batch.tomogram)
         with autocast(self.device, self.bfloat16):
             fake_density = model.denoiser(batch.tomogram).float()
             fake_tomogram = model.structural_generator(batch.density + mask).float()  # equation 1
@@ -160,8 +161,20 @@ class Trainer:
             ).float()
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
 
+    def _encoded(self, tomogram: Tensor) -> Tensor:
+        """The noise codes of this batch, standardised by what all processes have."""
+        standardise = self.model.noise_encoder.standardise
+        if not isinstance(standardise, RunningStandardisation):
+            return self.model.noise_encoder(tomogram)
+        standardise.across = self.ranks.mean_tensor
+        try:
+            return self.model.noise_encoder(tomogram)
+        finally:
+            standardise.across = None  # copies of the networks have no part in it
+
     def _pooled(self, encoded: Tensor) -> Tensor:
-        """The noise codes of this batch and those before it, ``(n, K)``."""
+        """The noise codes of this batch of all processes and those before it, ``(n, K)``."""
+        encoded = self.ranks.of_all(encoded)
         # The earlier codes have no gradient: this batch's stands for all of them.
         share = 1.0 + len(self.codes) / len(encoded)
         codes = torch.cat([self.codes, share_gradient(encoded, share)])
