@@ -11,7 +11,8 @@ counted: tiles that compute a voxel twice, reading, statistics and writing are w
 iteration is timed part by part. Backward, a layer counts once for the gradient of its weights and
 once for that of its input, where those are asked for.
 
-``--clock cpu`` takes processor seconds, for a machine with other work; give OMP_NUM_THREADS=1 with it.
+``--clock cpu`` takes processor seconds, for a machine with other work; give OMP_NUM_THREADS=1 with
+it.
 """
 
 from __future__ import annotations

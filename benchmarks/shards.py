@@ -5,8 +5,8 @@
 
 Makes small tomograms of noise and a small model, denoises all of them in one run, and once more in
 shards that run at the same time. Some shards, chosen at random, are killed (SIGKILL) after a random
-number of files, in the middle of the next one, and run again with ``--resume``. Then the files of both
-folders are compared, and ``dual info`` has to say that nothing is missing.
+number of files, in the middle of the next one, and run again with ``--resume``. Then the files of
+both folders are compared, and ``dual info`` has to say that nothing is missing.
 """
 
 from __future__ import annotations

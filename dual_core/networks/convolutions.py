@@ -1,12 +1,13 @@
-"""Convolution, activation and interpolation as torch's own, without what costs most in training on a CPU.
+"""Convolution, activation and interpolation as torch's own, without what a CPU wastes in them.
 
-For one small volume at a time torch takes a way of its own that unfolds the input: 3 to 10 times as slow
-for the layers of a U-Net on 64 x 64 x 64 voxels, and on one thread alone (`use_mkldnn` in
-``aten/src/ATen/native/Convolution.cpp``, torch 2.13 and all before it). It does not for two volumes.
-So a single volume is given as its two halves, each with the planes of the other that it needs.
+For one small volume at a time torch takes a way of its own that unfolds the input: 3 to 10 times
+as slow for the layers of a U-Net on 64 x 64 x 64 voxels, and on one thread alone (`use_mkldnn` in
+``aten/src/ATen/native/Convolution.cpp``, torch 2.13 and all before it). It does not for two
+volumes. So a single volume is given as its two halves, each with the planes of the other that it
+needs.
 
-A gradient that lies in memory in another order than what it is the gradient of makes an activation's
-backward pass 8 times as slow: it is brought into the same order first.
+A gradient that lies in memory in another order than what it is the gradient of makes an
+activation's backward pass 8 times as slow: it is brought into the same order first.
 """
 from __future__ import annotations
 
@@ -70,7 +71,7 @@ class _Activated(torch.autograd.Function):
     """Leaky ReLU whose gradient is computed in the features' order in memory."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, slope: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, features: Tensor, slope: float) -> Tensor:
         ctx.mark_dirty(features)
         ctx.slope = slope
         functional.leaky_relu_(features, slope)
@@ -78,7 +79,7 @@ class _Activated(torch.autograd.Function):
         return features
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tuple[Tensor, None]:
         (features,) = ctx.saved_tensors
         if features.is_contiguous(memory_format=torch.channels_last_3d):
             gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
@@ -102,11 +103,11 @@ class _Doubled(torch.autograd.Function):
     """Interpolation whose gradient is taken axis by axis, in a seventh of torch's time."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, features: Tensor) -> Tensor:
         return _interpolated(features)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         kind = gradient.dtype
         gradient = gradient.float()
         for axis in (2, 3, 4):
@@ -117,8 +118,8 @@ class _Doubled(torch.autograd.Function):
 def _halved(gradient: Tensor, axis: int) -> Tensor:
     """The gradient before linear interpolation along an axis.
 
-    A value gives three quarters to the two places in it and a quarter to the one beyond on either side,
-    of which the outermost is its own.
+    A value gives three quarters to the two places in it and a quarter to the one beyond on either
+    side, of which the outermost is its own.
     """
     length = gradient.shape[axis] // 2
     low, high = gradient.unflatten(axis, (length, 2)).unbind(axis + 1)

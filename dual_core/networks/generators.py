@@ -234,8 +234,9 @@ class OutputFilter(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             features = features.float().contiguous(memory_format=torch.channels_last_3d)
             batch, _, depth, rows, columns = features.shape
-            # As images, which are filtered several times as fast as volumes: those of rows and columns, and
-            # one of planes and all that is in them. With the channels innermost both are views.
+            # As images, which are filtered several times as fast as volumes: those of rows and
+            # columns, and one of planes and all that is in them. With the channels innermost both
+            # are views.
             images = features.transpose(1, 2).flatten(0, 1)
             images = self._along(images, 1, 0)
             images = self._along(images, 2, 1)

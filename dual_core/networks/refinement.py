@@ -1,9 +1,9 @@
 """The layers of Gs at full resolution, of few channels, in forms that a CPU computes well.
 
-Convolutions of 2 to 8 and of 8 to 1 channels leave most of a processor's vectors empty. As convolutions
-of images whose channels hold the neighbouring planes too, or whose results are those of three planes, they
-take a third of the steps: half the time, forward and backward. In bfloat16 that goes for the spread layer
-between them too. On a GPU the layers are computed as they stand.
+Convolutions of 2 to 8 and of 8 to 1 channels leave most of a processor's vectors empty. As
+convolutions of images whose channels hold the neighbouring planes too, or whose results are those
+of three planes, they take a third of the steps: half the time, forward and backward. In bfloat16
+that goes for the spread layer between them too. On a GPU the layers are computed as they stand.
 """
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from dual_core.networks.convolutions import Activation, Convolution
 
-SPREAD = 3  # dilation of the middle layer, so that fine noise can be filtered by direction: the wedge's edge
+# Dilation of the middle layer, so that fine noise can be filtered by direction: the wedge's edge.
+SPREAD = 3
 SIDE = 3  # of every kernel
 FIRST_GAIN = 0.1  # of the last layer's first weights
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class NetworkRunner:
         self.bfloat16 = all(use_bfloat16(one, precision) for one in self.devices)
         self.multiple = multiple
         self.receptive_radius = receptive_radius
-        self.network = network
+        self.network: Any = network
         self._replicas = Replicas(network, self.devices, self.bfloat16)
         self._wanted_halo = halo
         self.inside = inside
@@ -155,7 +155,7 @@ class NetworkRunner:
         return chosen if self._wanted_halo is None else self._wanted_halo
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        """Run one tile, float32 ``(z, y, x)`` -> float32 ``(z, y, x)``; several threads may call."""
+        """Run one tile, float32 ``(z, y, x)`` -> the same; several threads may call."""
         return self._replicas(tile)
 
     def shrink(self) -> None:

@@ -169,8 +169,9 @@ class TrainingConfig:
 
 
 # How long to train. Of the first three iterations are all that differs: the networks are the same,
-# so that a model of any of them denoises equally fast. On a GPU those networks and batches leave most
-# of it idle: there wider ones cost little, with the same receptive field and so the same tiles.
+# so that a model of any of them denoises equally fast. On a GPU those networks and batches leave
+# most of it idle: there wider ones cost little, with the same receptive field and so the same
+# tiles.
 _PRESETS: Dict[str, Dict[str, Any]] = {
     "quick": {"iterations": 250},
     "standard": {"iterations": 800},
@@ -232,7 +233,8 @@ def preset_config(preset: str, method: str = "stable", **changes: Any) -> Traini
 
     Parameters
     ----------
-    preset : how long to train: ``quick``, ``standard`` or ``thorough``; or ``gpu``, wider networks on
+    preset : how long to train: ``quick``, ``standard`` or ``thorough``; or ``gpu``, wider networks
+        on
         larger patches and batches.
     method : ``stable`` (what measures best) or ``paper`` (the equations as printed, made safe).
     changes : any attribute of `TrainingConfig`.

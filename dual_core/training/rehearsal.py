@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, ContextManager, Dict, Sequence
+from typing import Any, Callable, ContextManager, Dict, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -136,3 +136,13 @@ def share_gradient(volume: Tensor, share: float) -> Tensor:
         return volume
     fixed = volume.detach()
     return fixed if share == 0.0 else fixed + share * (volume - fixed)
+
+
+@contextlib.contextmanager
+def fixed(network: nn.Module) -> Iterator[None]:
+    """What is computed in this block has no gradient for the weights of a network."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

@@ -5,7 +5,7 @@ import datetime
 import logging
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ class Session:
         return np.random.default_rng([seed, self.ranks.number, self.iteration])
 
     def iterate(self) -> Dict[str, float]:
-        """One iteration; its loss terms. Without memory for it, with half the batch from here on."""
+        """One iteration; its loss terms. Without memory for it, half the batch from here on."""
         drawn = self._next()
         while True:
             try:
@@ -129,22 +129,24 @@ class Session:
 
     @contextmanager
     def drawing_ahead(self) -> Iterator[None]:
-        """Let a thread draw for the next iteration while one is computed. The run ends in this block."""
+        """Let a thread draw for the next iteration beside this one. The run ends in this block."""
         with self.draws.ahead() as self._next:
             yield
 
     def _rehearse(self, drawn: Drawn) -> Dict[str, float]:
-        """Steps of Dn and of Gs on pairs of the linear model and on real blocks; their mean losses."""
-        rehearsals, wedge = self.trainer.rehearsals, self.data.wedge_pairs is not None
-        of_dn = rehearsals.wedge if wedge else rehearsals.denoiser
+        """Steps of Dn and of Gs on known pairs and on real blocks; their mean losses."""
+        rehearsals = self.trainer.rehearsals
+        of_dn: Callable[..., float] = rehearsals.denoiser
+        if self.data.wedge_pairs is not None:
+            of_dn = rehearsals.wedge
         found = {
             "loss_rehearsal": [of_dn(*self._moved(known)) for known in drawn.known],
             "loss_generator_rehearsal": [
                 rehearsals.generator(*self._moved(block)) for block in drawn.blocks
             ],
             "loss_recorrupted": [
-                rehearsals.recorrupted(*self._moved(pair), self._loss_of_copies())
-                for pair in drawn.recorrupted
+                rehearsals.recorrupted(seen, other, self._loss_of_copies())
+                for seen, other in map(self._moved, drawn.recorrupted)
             ],
         }
         return {name: float(np.mean(values)) for name, values in found.items() if values}
@@ -159,7 +161,7 @@ class Session:
         return self._recorruption_loss
 
     def _moved(self, tensors: Iterable[Optional[torch.Tensor]]) -> List[Any]:
-        """As much as a batch holds, on the device; a GPU fetches pinned memory while it computes."""
+        """As much as a batch holds, on the device; a GPU fetches it while it computes."""
         return [
             None if tensor is None else tensor[: self.batch].to(self.device, non_blocking=True)
             for tensor in tensors

@@ -22,6 +22,7 @@ from dual_core.training.rehearsal import (
     RECORRUPTED,
     Rehearsals,
     autocast,
+    fixed,
     new_optimiser,
     share_gradient,
 )
@@ -128,9 +129,10 @@ class Trainer:
     def _train_generators(
         self, batch: Batch, settling: bool
     ) -> Tuple[Dict[str, float], Tensor, Tensor]:
-        # What trains by its rehearsals alone needs no gradient here; those behind it still get theirs.
+        # What trains by its rehearsals alone needs no gradient here; those behind it still get
+        # theirs.
         generator = self.model.structural_generator
-        with _fixed(generator) if settling else contextlib.nullcontext():
+        with fixed(generator) if settling else contextlib.nullcontext():
             made = self._generate(batch)
         codes = self._pooled(made.encoded)
         terms = self._losses(batch, made, codes)
@@ -233,7 +235,7 @@ class Trainer:
         return self.ranks.mean({"loss": float(loss.detach())})["loss"]
 
     def _adversarial(self, discriminator: Discriminator, fake: Tensor) -> Tensor:
-        with _fixed(discriminator):
+        with fixed(discriminator):
             return equations.adversarial_loss(discriminator(fake), self.config.adversarial)
 
     def averaged_model(self) -> DualModel:
@@ -299,16 +301,6 @@ class Trainer:
                 average.lerp_(weight, 1.0 - decay)
             for moment, buffer in zip(self.averaged.buffers(), current.buffers()):
                 moment.copy_(buffer)
-
-
-@contextlib.contextmanager
-def _fixed(network: nn.Module) -> Iterator[None]:
-    """What is computed in this block has no gradient for the weights of a network."""
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)
 
 
 def _diagnostics(batch: Batch, made: Generated) -> Dict[str, float]:

@@ -25,9 +25,9 @@ from dual_core.networks.generators import NetworkConfig
 from dual_core.networks.model import DualModel, plain_config
 from dual_core.training.config import TrainingConfig
 from dual_core.training.loop import RunOptions, train
+from dual_core.training.pairs.draws import Draws
 from dual_core.training.parallel.launched import joined
 from dual_core.training.parallel.ranks import Ranks
-from dual_core.training.pairs.draws import Draws
 from dual_core.training.session import Session
 from dual_core.training.step import Batch, Trainer
 

@@ -377,7 +377,7 @@ def test_without_memory_half_the_batch_goes_on(
     data: Dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One line says so; the checkpoint keeps it, and a resumed run is the same as an unbroken one."""
+    """One line says so; the checkpoint keeps it, and a resumed run is that of an unbroken one."""
     settings = config(batch=4, settle_from=1.0)
     without_memory(monkeypatch, most=1, first=2)
     whole = run(data, tmp_path / "whole", settings)
@@ -402,7 +402,7 @@ def test_without_memory_for_one_patch_there_is_one_line(
     data: Dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_memory(monkeypatch, most=0)
-    with pytest.raises(DualError, match="out of memory on cpu with a batch of 1; give a smaller --p"):
+    with pytest.raises(DualError, match="out of memory on cpu with a batch of 1; give"):
         run(data, tmp_path, config(batch=2))
 
 
@@ -439,7 +439,7 @@ def test_drawing_ahead_changes_nothing(data: Dict[str, Path]) -> None:
             for _ in range(3):
                 session.iterate()
             if beside:
-                wait_until(lambda: session.draws.iteration == 4)
+                wait_for_draws(session, 4)
             tensors, values = session._draws()
         found.append((session.trainer.weights(), tensors, values))
     assert session.draws.generator.bit_generator.state != found[1][2]["generator"]
@@ -451,14 +451,16 @@ def test_drawing_ahead_changes_nothing(data: Dict[str, Path]) -> None:
         assert torch.equal(one, other)
 
 
-def wait_until(so: Any) -> None:
+def wait_for_draws(session: Session, iteration: int) -> None:
     end = time.monotonic() + 60.0
-    while not so():
+    while session.draws.iteration < iteration:
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
-def test_moments_from_a_checkpoint_lie_as_the_weights_do(data: Dict[str, Path], tmp_path: Path) -> None:
+def test_moments_from_a_checkpoint_lie_as_the_weights_do(
+    data: Dict[str, Path], tmp_path: Path
+) -> None:
     """A fused step goes through them in the order of the memory."""
     run(data, tmp_path, config(iterations=1))
     opened = open_training_data([data["tomogram"]], [data["grand_model"]], config())

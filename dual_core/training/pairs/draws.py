@@ -1,8 +1,9 @@
 """What an iteration trains on, drawn beside the computation of the one before it.
 
-All draws of an iteration are made at once, in the order in which the run needs them, and with them goes
-where the draws stand after it. So a checkpoint holds the state that belongs to the iterations that were
-computed, however far ahead the drawing is, and a run that goes on from it draws what it would have drawn.
+All draws of an iteration are made at once, in the order in which the run needs them, and with them
+goes where the draws stand after it. So a checkpoint holds the state that belongs to the iterations
+that were computed, however far ahead the drawing is, and a run that goes on from it draws what it
+would have drawn.
 """
 from __future__ import annotations
 
@@ -38,9 +39,11 @@ class Drawn(NamedTuple):
     Attributes
     ----------
     batch : of the six networks.
-    known : for each rehearsal of Dn a tomogram and its density, ``(b, 1, z, y, x)``; for the missing
+    known : for each rehearsal of Dn a tomogram and its density, ``(b, 1, z, y, x)``; for the
+        missing
         wedge a block without it, the turned block, and ``(1, z, y, x)`` the coefficients to learn.
-    blocks : for each rehearsal of Gs tomogram, density, noise ``(1, 1, z, y, x)`` and code ``(1, K)``.
+    blocks : for each rehearsal of Gs tomogram, density, noise ``(1, 1, z, y, x)`` and code ``(1,
+        K)``.
     recorrupted : pairs of copies of a real block with independent noise.
     after : where the draws stand now.
     """
