@@ -10,6 +10,9 @@ tasks, from file to file, and only the operations that one pass over the whole v
 counted: tiles that compute a voxel twice, reading, statistics and writing are waste. A training
 iteration is timed part by part. Backward, a layer counts once for the gradient of its weights and
 once for that of its input, where those are asked for.
+
+``--clock cpu`` takes processor seconds, for a machine with other work; give OMP_NUM_THREADS=1 with
+it.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from dual_core.networks.card import ModelCard
 from dual_core.networks.devices import choose_device, use_bfloat16
 from dual_core.networks.generators import NetworkConfig, OutputFilter
 from dual_core.networks.model import DualModel, plain_config
+from dual_core.networks.refinement import Refinement
 from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
 from dual_core.tasks.simulate import SimulateOptions, open_for_simulation, simulate_tomogram
 from dual_core.tasks.simulation.noise_codes import draw_noise
@@ -49,6 +53,13 @@ from dual_core.volumes.reading import write_volume
 
 CEILING_CHANNELS = 96
 CEILING_SIDES = (24, 48, 48)
+CLOCKS: Dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+_clock = CLOCKS["wall"]
+
+
+def clock() -> float:
+    """Seconds, by the clock that was asked for."""
+    return _clock()
 
 
 def operations_of(layer: nn.Module, inputs: Tensor, output: Tensor) -> Tuple[float, float]:
@@ -57,6 +68,15 @@ def operations_of(layer: nn.Module, inputs: Tensor, output: Tensor) -> Tuple[flo
         # Three small convolutions of 8 to 8 features, along an axis each.
         forward = 2.0 * 3 * 8 * (2 * layer.CELLS + 1) * output.numel()
         weights = False
+    elif isinstance(layer, Refinement):
+        # On a CPU its layers are computed in another form; these are the operations of the layers.
+        convolutions = [entry for entry in layer if isinstance(entry, nn.Conv3d)]
+        parts = [math.prod(entry.weight.shape) * 2.0 * output.numel() for entry in convolutions]
+        if not torch.is_grad_enabled():
+            return sum(parts), 0.0
+        into = parts if inputs.requires_grad else parts[1:]
+        weights = convolutions[0].weight.requires_grad
+        return sum(parts), sum(parts) * int(weights) + sum(into)
     elif isinstance(layer, nn.Conv3d):
         taps = math.prod(layer.kernel_size) * layer.in_channels // layer.groups
         forward, weights = 2.0 * taps * output.numel(), layer.weight.requires_grad
@@ -76,8 +96,10 @@ class Counter:
     def __init__(self, *networks: nn.Module) -> None:
         self.by_part: Dict[str, float] = defaultdict(float)
         self.part = ""
-        for layer in {layer for network in networks for layer in network.modules()}:
-            if isinstance(layer, (nn.Conv3d, nn.Linear, OutputFilter)):
+        layers = {layer for network in networks for layer in network.modules()}
+        inner = {entry for layer in layers if isinstance(layer, Refinement) for entry in layer}
+        for layer in layers - inner:
+            if isinstance(layer, (nn.Conv3d, nn.Linear, OutputFilter, Refinement)):
                 layer.register_forward_hook(self._count)
 
     def _count(self, layer: nn.Module, inputs: Tuple[Tensor, ...], output: Tensor) -> None:
@@ -108,9 +130,9 @@ def ceiling(bfloat16: bool) -> float:
     best = math.inf
     with torch.inference_mode():
         for _ in range(6):
-            started = time.perf_counter()
+            started = clock()
             functional.conv3d(features, weight, padding=1)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, clock() - started)
     return 2.0 * 27 * CEILING_CHANNELS**2 * math.prod(CEILING_SIDES) / best
 
 
@@ -141,13 +163,15 @@ def tasks(folder: Path, shape: Tuple[int, int, int], precision: str) -> Iterator
     runner = make_runner(model, "cpu", precision)
     operations = voxels * operations_a_voxel(model.denoiser, model.multiple)
     limit = ceiling(bfloat16)
-    report = denoise_tomogram(
+    started = clock()
+    denoise_tomogram(
         folder / "noise.mrc", folder / "denoised.mrc", model.card, runner,
         DenoiseOptions(contrast="bright"),
     )
+    seconds = clock() - started
     limit = max(limit, ceiling(bfloat16))
-    name = f"denoise {' x '.join(map(str, shape))}, {voxels / report.seconds / 1e3:.0f} kvoxel/s"
-    yield row(name, operations, report.seconds, limit)
+    name = f"denoise {' x '.join(map(str, shape))}, {voxels / seconds / 1e3:.0f} kvoxel/s"
+    yield row(name, operations, seconds, limit)
 
     simulator = SimulationRunner(model, "cpu", precision)
     generator = model.structural_generator
@@ -155,12 +179,14 @@ def tasks(folder: Path, shape: Tuple[int, int, int], precision: str) -> Iterator
     options = SimulateOptions(contrast="bright", standardise="own")
     density = open_for_simulation(folder / "noise.mrc", model.card, options)
     noise = draw_noise(config.code_size, 0, density.content, 1)
-    done = simulate_tomogram(
+    started = clock()
+    simulate_tomogram(
         density, folder / "simulated.mrc", model, simulator, noise, options
     )
+    seconds = clock() - started
     limit = max(limit, ceiling(bfloat16))
-    name = f"simulate {' x '.join(map(str, shape))}, {voxels / done.seconds / 1e3:.0f} kvoxel/s"
-    yield row(name, operations, done.seconds, limit)
+    name = f"simulate {' x '.join(map(str, shape))}, {voxels / seconds / 1e3:.0f} kvoxel/s"
+    yield row(name, operations, seconds, limit)
 
 
 class Stopwatch:
@@ -170,7 +196,7 @@ class Stopwatch:
         self.seconds: Dict[str, float] = defaultdict(float)
         self._counter = counter
         self._running: List[str] = []
-        self._since = time.perf_counter()
+        self._since = clock()
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -197,7 +223,7 @@ class Stopwatch:
         setattr(owner, method, watched)
 
     def _take(self) -> None:
-        now = time.perf_counter()
+        now = clock()
         if self._running:
             self.seconds[self._running[-1]] += now - self._since
         self._since = now
@@ -213,10 +239,12 @@ def training(
     session = Session(open_training_data(noisy, clean, config), config, device, bfloat16)
     # Where all parts take place.
     session.iteration = int(config.recorrupted_from * config.iterations) + 1
+    session.draws.iteration = session.iteration
     trainer = session.trainer
     counter = Counter(trainer.model)
     watch = Stopwatch(counter)
-    watch.watch(session, "_batch", "drawing")
+    watch.watch(session.draws, "next", "drawing")
+    session._next = session.draws.next  # beside the computation otherwise; here it is to be seen
     watch.watch(trainer, "_train_generators", "generators (equations 1 to 9)")
     watch.watch(trainer, "_train_discriminators", "discriminators")
     watch.watch(trainer.rehearsals, "denoiser", "rehearsals of Dn")
@@ -227,19 +255,15 @@ def training(
     for optimiser in trainer._optimisers.values():
         watch.watch(optimiser, "step", "optimisers")
     watch.watch(step_module.nn.utils, "clip_grad_norm_", "gradient norms")
-    for source in session._sources().values():
-        for name in ("draw", "draw_block"):
-            if hasattr(source, name):
-                watch.watch(source, name, "drawing")
     for _ in range(2):
         session.iterate()
     watch.seconds.clear()
     counter.by_part.clear()
-    limit, started = ceiling(bfloat16), time.perf_counter()
+    limit, started = ceiling(bfloat16), clock()
     for _ in range(iterations):
         with watch.part("the rest"):
             session.iterate()
-    seconds = time.perf_counter() - started
+    seconds = clock() - started
     limit = max(limit, ceiling(bfloat16))
     for name in sorted(watch.seconds, key=lambda key: -watch.seconds[key]):
         operations = counter.by_part[name] / iterations
@@ -273,8 +297,12 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=5, help="of training; 0 for none")
     parser.add_argument("--noisy", type=Path, nargs="+", help="default: made up")
     parser.add_argument("--clean", type=Path, nargs="+", help="default: made up")
+    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall")
+    parser.add_argument("--only", choices=("tasks", "training"), help="default: both")
     parser.add_argument("--json", type=Path, help="write the rows there too")
     args = parser.parse_args()
+    global _clock
+    _clock = CLOCKS[args.clock]
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -283,8 +311,9 @@ def main() -> None:
         kind = "bfloat16" if bfloat16 else "float32"
         print(circumstances(torch.get_num_threads()))
         print(f"ceiling: {ceiling(bfloat16) / 1e9:.0f} Gop/s, {kind}, channels last", flush=True)
-        rows += tasks(folder, tuple(args.shape), args.precision)
-        if args.iterations:
+        if args.only != "training":
+            rows += tasks(folder, tuple(args.shape), args.precision)
+        if args.iterations and args.only != "tasks":
             domains = (args.noisy, args.clean)
             if args.noisy is None or args.clean is None:
                 domains = make_domains(folder)

@@ -35,9 +35,12 @@ def permute_noise(mask: Tensor, order: Tensor) -> Tensor:
     The values in the shape of `order`, at random places: no structure can hide in them.
     """
     values = mask.flatten(1).sort(dim=1).values
-    ranks = order.flatten(1).argsort(dim=1).argsort(dim=1)
-    ranks = ranks * values.shape[1] // ranks.shape[1]
-    return values.gather(1, ranks).view_as(order)
+    places = order.flatten(1).argsort(dim=1)  # of the voxel with each rank
+    count = places.shape[1]
+    if count != values.shape[1]:
+        ranks = torch.arange(count, device=values.device) * values.shape[1] // count
+        values = values[:, ranks]
+    return torch.empty_like(values).scatter(1, places, values).view_as(order)
 
 
 def mean_squared_error(real: Tensor, reconstructed: Tensor) -> Tensor:

@@ -63,7 +63,8 @@ def train(
     noisy : one or several tomograms: paths of MRC files or ndarrays ``(z, y, x)``, y the tilt axis.
     clean : one or several grand models, likewise; ``()`` for the task ``missing-wedge``.
     output : training directory, made if need be.
-    config : a preset (``quick``, ``standard``, ``thorough``) or a `TrainingConfig`, for example
+    config : a preset (``quick``, ``standard``, ``thorough``, ``gpu``) or a `TrainingConfig`, for
+        example
         ``preset_config("quick", iterations=100, tilt_range_deg=(-60.0, 60.0))``.
     voxel_size_A : of all arrays, in angstrom; `TrainingConfig` has one for each domain.
     halves : (even, odd) halves of some of the tomograms, on which the noise is measured.

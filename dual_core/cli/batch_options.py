@@ -56,7 +56,7 @@ def add_tomogram_arguments(parser: argparse.ArgumentParser) -> argparse._Argumen
 def add_machine_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the options of a network at work on tiles, in a help group of their own; the group."""
     machine = parser.add_argument_group("machine")
-    add_device_argument(machine)
+    add_device_argument(machine, several=True)
     add_precision_argument(machine)
     machine.add_argument(
         "--tile",

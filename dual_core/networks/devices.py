@@ -6,7 +6,7 @@ A device that was asked for by name and is not there is an error, never a silent
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, List
 
 from dual_core.errors import DualError
 
@@ -40,6 +40,24 @@ def choose_device(name: str = "auto") -> torch.device:
         there = f"torch {torch.__version__} sees {count} CUDA device{'' if count == 1 else 's'}"
         raise DualError(f"device '{name}' is not there ({there}); choose --device auto or cpu")
     return torch.device("cuda", number)
+
+
+def choose_devices(names: str) -> List[torch.device]:
+    """The torch devices for one name of `choose_device`, or for several with commas between.
+
+    Raises
+    ------
+    DualError
+        As `choose_device`; for devices of two kinds, whose results differ; and for a GPU that is
+        named twice.
+    """
+    devices = [choose_device(name.strip()) for name in names.split(",")]
+    if len({device.type for device in devices}) > 1:
+        raise DualError(f"device '{names}' is of two kinds; name GPUs alone, or cpu alone")
+    gpus = [device for device in devices if device.type == "cuda"]
+    if len(set(gpus)) < len(gpus):
+        raise DualError(f"device '{names}' names a GPU twice; name each once")
+    return devices
 
 
 def describe_device(device: torch.device) -> str:

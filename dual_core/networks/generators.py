@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dual_core.networks.convolutions import Activation, Convolution, doubled
+from dual_core.networks.refinement import SPREAD, Refinement
 from dual_core.safety.checks import within_bounds
 from dual_core.safety.limits import Bounds
 
 SLOPE = 0.1
-SPREAD = 3  # dilation of the refinement's middle layer
 CHANNELS = Bounds(1, 4096)  # what a configuration from a file may ask for
 MOST_LAYERS = 8
 
@@ -83,11 +84,10 @@ def initialise(module: nn.Module, gain: float = 1.0) -> None:
 
 def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv3d(inputs, outputs, 3, padding=1),
-        # In place: a convolution's gradient does not need what it put out.
-        nn.LeakyReLU(SLOPE, inplace=True),
-        nn.Conv3d(outputs, outputs, 3, padding=1),
-        nn.LeakyReLU(SLOPE, inplace=True),
+        Convolution(inputs, outputs, 3, padding=1),
+        Activation(SLOPE),
+        Convolution(outputs, outputs, 3, padding=1),
+        Activation(SLOPE),
     )
 
 
@@ -139,19 +139,10 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(down)
         self.up = nn.ModuleList(up)
         self.head = nn.Conv3d(previous, stem_stride**3, 1)
-        self.refinement: Optional[nn.Sequential] = None
-        last = nn.Conv3d(refinement, 1, 3, padding=1) if refinement else nn.Identity()
-        if refinement:
-            first = nn.Conv3d(2, refinement, 3, padding=1)
-            # Spread out, so that fine noise can be filtered by direction: the wedge's edge.
-            spread = nn.Conv3d(refinement, refinement, 3, padding=SPREAD, dilation=SPREAD)
-            self.refinement = nn.Sequential(
-                first, nn.LeakyReLU(SLOPE, inplace=True),
-                spread, nn.LeakyReLU(SLOPE, inplace=True), last,
-            )
+        self.refinement = Refinement(refinement, SLOPE) if refinement else None
         initialise(self)
-        if isinstance(last, nn.Conv3d):
-            nn.init.orthogonal_(last.weight, gain=0.1)
+        if self.refinement is not None:
+            self.refinement.begin_small()
         self.input_gain: Optional[nn.Parameter] = None
         if input_gain is not None:
             self.input_gain = nn.Parameter(torch.tensor(input_gain))
@@ -184,10 +175,7 @@ class UNet(nn.Module):
             skips.append(features)
         skips.pop()
         for block in self.up:
-            features = functional.interpolate(
-                features, scale_factor=2, mode="trilinear", align_corners=False
-            )
-            features = block(torch.cat([features, skips.pop()], dim=1))
+            features = block(torch.cat([doubled(features), skips.pop()], dim=1))
         features = self.head(features)
         if self.output_filter is not None:
             features = self.output_filter(features)
@@ -244,12 +232,22 @@ class OutputFilter(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """``(b, 8, z, y, x)`` cells -> the same, float32."""
         with torch.autocast(features.device.type, enabled=False):
-            features = features.float()
-            for axis in range(3):
-                size = [1, 1, 1]
-                size[axis] = 2 * self.CELLS + 1
-                margins = [0] * 6
-                margins[4 - 2 * axis] = margins[5 - 2 * axis] = self.CELLS
-                padded = functional.pad(features, margins, mode="replicate")
-                features = functional.conv3d(padded, self.kernels[axis].view(8, 8, *size))
-        return features
+            features = features.float().contiguous(memory_format=torch.channels_last_3d)
+            batch, _, depth, rows, columns = features.shape
+            # As images, which are filtered several times as fast as volumes: those of rows and
+            # columns, and one of planes and all that is in them. With the channels innermost both
+            # are views.
+            images = features.transpose(1, 2).flatten(0, 1)
+            images = self._along(images, 1, 0)
+            images = self._along(images, 2, 1)
+            planes = images.unflatten(0, (batch, depth)).transpose(1, 2).flatten(3)
+            planes = self._along(planes, 0, 0)
+            return planes.unflatten(3, (rows, columns))
+
+    def _along(self, images: Tensor, axis: int, side: int) -> Tensor:
+        """Images ``(n, 8, a, b)`` filtered with the kernel of a volume's axis along a or b."""
+        margins, size = [0] * 4, [1, 1]
+        margins[2 - 2 * side] = margins[3 - 2 * side] = self.CELLS
+        size[side] = 2 * self.CELLS + 1
+        padded = functional.pad(images, margins, mode="replicate")
+        return functional.conv2d(padded, self.kernels[axis].view(8, 8, *size))

@@ -4,12 +4,13 @@ All tensors are ``(batch, 1, z, y, x)``, codes ``(batch, K)``.
 """
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Callable, List, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dual_core.networks.convolutions import Convolution
 from dual_core.networks.generators import SLOPE, initialise
 
 # Deviation of the noise masks beside density of deviation 1, and the factor that a code may change
@@ -27,7 +28,8 @@ class RunningStandardisation(nn.Module):
     """Brings codes to mean 0 and deviation 1 with moments that follow them slowly.
 
     The moments are those of many batches and have no gradient, so that a batch of one works and
-    a code does not depend on what else is in its batch once training is over.
+    a code does not depend on what else is in its batch once training is over. ``across`` brings
+    the moments of a batch to their mean over all processes that train together.
     """
 
     MOMENTUM = 0.05
@@ -39,13 +41,17 @@ class RunningStandardisation(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("square", torch.ones(size))
+        self.across: Optional[Callable[[Tensor], Tensor]] = None
 
     def forward(self, codes: Tensor) -> Tensor:
         """``(b, K)`` -> ``(b, K)``."""
         if self.training:
             with torch.no_grad():
-                self.mean.lerp_(codes.mean(dim=0), self.MOMENTUM)
-                self.square.lerp_(codes.square().mean(dim=0), self.MOMENTUM)
+                moments = torch.stack([codes.mean(dim=0), codes.square().mean(dim=0)])
+                if self.across is not None:
+                    moments = self.across(moments)
+                self.mean.lerp_(moments[0], self.MOMENTUM)
+                self.square.lerp_(moments[1], self.MOMENTUM)
         variance = (self.square - self.mean.square()).clamp(min=1e-4)
         return (codes - self.mean.clone()) / torch.sqrt(variance)
 
@@ -95,9 +101,9 @@ class NoiseDecoder(nn.Module):
         self.scale = nn.Linear(code_size, 1)
         blocks: List[nn.Module] = []
         for width, following in zip(widths, widths[1:] + [widths[-1]]):
-            blocks.append(nn.Conv3d(width, following, 3, padding=1))
+            blocks.append(Convolution(width, following, 3, padding=1))
         self.blocks = nn.ModuleList(blocks)
-        self.head = nn.Conv3d(widths[-1], 1, 3, padding=1)
+        self.head = Convolution(widths[-1], 1, 3, padding=1)
         initialise(self)
 
     def forward(self, code: Tensor) -> Tensor:

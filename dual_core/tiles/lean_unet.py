@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dual_core.networks.generators import SLOPE, SPREAD, OutputFilter, UNet
+from dual_core.networks.generators import SLOPE, OutputFilter, UNet
+from dual_core.networks.refinement import SPREAD
 from dual_core.tiles.lean_parts import (
     Convolution,
     LastConvolution,

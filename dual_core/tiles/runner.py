@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-from typing import TYPE_CHECKING, ContextManager, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 import numpy as np
 
 from dual_core.errors import DualError
-from dual_core.networks.devices import choose_device, describe_device, use_bfloat16
+from dual_core.networks.devices import choose_devices, describe_device, use_bfloat16
 from dual_core.tiles.memory import GIB, bytes_for_tiles, unet_bytes
 from dual_core.tiles.plan import TilePlan, plan_for_side, plan_for_voxels, round_up
+from dual_core.tiles.replicas import Replicas
 
 if TYPE_CHECKING:
     import torch
-
-    from dual_core.tiles.lean_unet import LeanUNet
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +60,8 @@ class NetworkRunner:
     receptive_radius : int
         In voxels.
     device, precision : str
-        See `dual_core.networks.devices`.
+        See `dual_core.networks.devices`; of several devices each holds the network and takes the
+        next tile when it is free. The tiles are those of one device, and so are the bytes.
     tile : int, optional
         Longest side of a tile's input, halo included; by default the memory decides, and tiles
         are as long along each axis as computes the least (`plan_for_voxels`).
@@ -92,18 +91,13 @@ class NetworkRunner:
         inside: bool = False,
         memory: Optional[float] = None,
     ) -> None:
-        import torch
-
-        self.device = choose_device(device)
-        self.bfloat16 = use_bfloat16(self.device, precision)
+        self.devices = choose_devices(device)
+        self.device = self.devices[0]
+        self.bfloat16 = all(use_bfloat16(one, precision) for one in self.devices)
         self.multiple = multiple
         self.receptive_radius = receptive_radius
-        self.network = network.eval().to(  # type: ignore[call-overload]
-            self.device, memory_format=torch.channels_last_3d
-        )
-        self._lean: Optional[LeanUNet] = None
-        if self.device.type == "cpu" and not self.bfloat16:
-            self._lean = _lean(self.network)
+        self.network: Any = network
+        self._replicas = Replicas(network, self.devices, self.bfloat16)
         self._wanted_halo = halo
         self.inside = inside
         if tile is not None and halo is not None and tile < 2 * round_up(halo, multiple) + multiple:
@@ -120,7 +114,13 @@ class NetworkRunner:
     def describe(self) -> str:
         """A line for the log: device and arithmetic."""
         kind = "bfloat16" if self.bfloat16 else "float32"
-        return f"device {describe_device(self.device)}, {kind}"
+        several = "devices" if len(self.devices) > 1 else "device"
+        return f"{several} {', '.join(map(describe_device, self.devices))}, {kind}"
+
+    @property
+    def side_by_side(self) -> int:
+        """How many tiles to compute at a time: one on each device."""
+        return len(self.devices)
 
     def plan(self, shape: Sequence[int]) -> TilePlan:
         """The tiles of a volume."""
@@ -155,17 +155,8 @@ class NetworkRunner:
         return chosen if self._wanted_halo is None else self._wanted_halo
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        """Run one tile, float32 ``(z, y, x)`` -> float32 ``(z, y, x)``."""
-        import torch
-
-        with torch.inference_mode(), self._autocast():
-            volume = torch.from_numpy(np.ascontiguousarray(tile, dtype=np.float32))
-            if self._lean is not None:
-                return self._lean(volume).numpy()
-            batch = volume[None, None]
-            # With one channel both layouts are the same bytes, but not to the convolution.
-            batch = batch.to(self.device).contiguous(memory_format=torch.channels_last_3d)
-            return self.network(batch)[0, 0].float().cpu().numpy()
+        """Run one tile, float32 ``(z, y, x)`` -> the same; several threads may call."""
+        return self._replicas(tile)
 
     def shrink(self) -> None:
         """Halve the tiles after running out of memory.
@@ -175,8 +166,6 @@ class NetworkRunner:
         DualError
             If they are as small as they can be.
         """
-        import torch
-
         if self.side is None and self._halve():
             return
         if self.side is None:
@@ -195,15 +184,7 @@ class NetworkRunner:
             "out of memory on %s with tiles of %d voxels; trying %d", self.device, self.side, side
         )
         self.side = side
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _autocast(self) -> ContextManager[object]:
-        import torch
-
-        if not self.bfloat16:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        self._give_back()
 
     def _good_side(self) -> int:
         """A side that leaves a sensible core beside the halo."""
@@ -212,8 +193,6 @@ class NetworkRunner:
 
     def _halve(self) -> bool:
         """Halve the voxels of a tile; False where their halo would leave no sensible core."""
-        import torch
-
         fewer = self._planned // 2
         if fewer < (3 * round_up(self.halo, self.multiple) + self.multiple) ** 3:
             return False
@@ -221,10 +200,18 @@ class NetworkRunner:
             "out of memory on %s with tiles of %.1f million voxels; trying half of it",
             self.device, self._planned / 1e6,
         )
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._give_back()
         self._shrunk *= fewer / max(self._most_voxels() * self._shrunk, fewer)
         return True
+
+    def _give_back(self) -> None:
+        """Give back what torch keeps of the devices' memory."""
+        import torch
+
+        for device in self.devices:
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.empty_cache()
 
     def _most_voxels(self) -> float:
         """How many voxels a tile's input may have."""
@@ -234,7 +221,7 @@ class NetworkRunner:
 
         if self._cuda_bytes is None:
             self._cuda_bytes = self._probe_cuda()
-        free, _ = torch.cuda.mem_get_info(self.device)
+        free = min(torch.cuda.mem_get_info(one)[0] for one in self.devices)
         most = CUDA_MEMORY_SHARE * free if self._memory is None else self._memory * GIB
         return min(most / self._cuda_bytes, CUDA_MOST_VOXELS)
 
@@ -259,18 +246,10 @@ class NetworkRunner:
         probe = np.zeros((round_up(CUDA_PROBE_SIDE, self.multiple),) * 3, dtype=np.float32)
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
-        self(probe)
+        self._replicas.all[0](probe)
         a_voxel = (torch.cuda.max_memory_allocated(self.device) - before) / probe.size
         torch.cuda.empty_cache()
         return max(a_voxel, 1.0)
-
-
-def _lean(network: torch.nn.Module) -> Optional[LeanUNet]:
-    """The faster evaluator of a U-Net; None for other networks."""
-    from dual_core.networks.generators import UNet
-    from dual_core.tiles.lean_unet import LeanUNet
-
-    return LeanUNet(network) if isinstance(network, UNet) else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

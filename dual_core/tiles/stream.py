@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import Callable, Generator, Iterator, List, Optional, Tuple
+from typing import Callable, Generator, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from dual_core.overlap import ahead
+from dual_core.overlap import ahead, in_order
 from dual_core.tiles.plan import AxisTile, TilePlan, Triple, as_triple, join_axes
 
 Read = Callable[[Triple, Triple], np.ndarray]
@@ -58,8 +58,26 @@ def read_mirrored(read: Read, shape: Triple, start: Triple, size: Triple) -> np.
     return block
 
 
+class _Row(NamedTuple):
+    """Tiles side by side along x, and their input as one array."""
+
+    z: AxisTile
+    y: AxisTile
+    group: List[AxisTile]
+    block: np.ndarray
+
+    def part(self, x: AxisTile) -> np.ndarray:
+        """The input of a tile."""
+        offset = x.input_start - self.group[0].input_start
+        return self.block[:, :, offset : offset + x.input_size]
+
+
 def stream_tiled(
-    read: Read, plan: TilePlan, function: Function, row_voxels: int = ROW_VOXELS
+    read: Read,
+    plan: TilePlan,
+    function: Function,
+    row_voxels: int = ROW_VOXELS,
+    side_by_side: int = 1,
 ) -> Generator[Tuple[Triple, np.ndarray, np.ndarray, int], None, None]:
     """Run a function over the tiles of a plan, a row of tiles at a time.
 
@@ -75,6 +93,8 @@ def stream_tiled(
         Maps an array of the plan's ``input_shape`` to one of the same shape.
     row_voxels : int
         Bound on the voxels held at once (one row always holds at least one tile).
+    side_by_side : int
+        Tiles that are computed at a time, each by a thread of its own.
 
     Yields
     ------
@@ -85,41 +105,58 @@ def stream_tiled(
     tiles : int
         How many tiles the block took.
     """
-    with contextlib.closing(ahead(_blocks(read, plan, row_voxels))) as blocks:
-        for z, y, group, block in blocks:
-            first, last = group[0], group[-1]
-            core_start = (z.core_start, y.core_start, first.core_start)
+    with contextlib.ExitStack() as stack:
+        rows = stack.enter_context(contextlib.closing(ahead(_rows(read, plan, row_voxels))))
+        outputs = stack.enter_context(
+            contextlib.closing(_outputs(rows, function, side_by_side))
+        )
+        for row, x, output in outputs:
+            first, last = row.group[0], row.group[-1]
             width = last.core_start + last.core_size - first.core_start
-            result = np.empty((z.core_size, y.core_size, width), dtype=np.float32)
-            for x in group:
-                tile = join_axes((z, y, x), plan.shape)
-                offset = x.input_start - first.input_start
-                output = function(block[:, :, offset : offset + x.input_size])
-                column = x.core_start - first.core_start
-                result[:, :, column : column + x.core_size] = output[tile.core_slices]
-                del output
-            source = block[
-                z.core_offset : z.core_offset + z.core_size,
-                y.core_offset : y.core_offset + y.core_size,
+            if x is first:
+                result = np.empty((row.z.core_size, row.y.core_size, width), dtype=np.float32)
+            tile = join_axes((row.z, row.y, x), plan.shape)
+            column = x.core_start - first.core_start
+            result[:, :, column : column + x.core_size] = output[tile.core_slices]
+            del output
+            if x is not last:
+                continue
+            source = row.block[
+                row.z.core_offset : row.z.core_offset + row.z.core_size,
+                row.y.core_offset : row.y.core_offset + row.y.core_size,
                 first.core_offset : first.core_offset + width,
             ]
-            yield core_start, source, result, len(group)
-            del block, source, result
+            start = (row.z.core_start, row.y.core_start, first.core_start)
+            yield start, source, result, len(row.group)
+            del row, source, result
 
 
-def _blocks(
-    read: Read, plan: TilePlan, row_voxels: int
-) -> Iterator[Tuple[AxisTile, AxisTile, List[AxisTile], np.ndarray]]:
-    """The input of each row of tiles, and which tiles they are."""
+def _outputs(
+    rows: Iterable[_Row], function: Function, side_by_side: int
+) -> Generator[Tuple[_Row, AxisTile, np.ndarray], None, None]:
+    """Each tile with what the function makes of it, in order."""
+    if side_by_side > 1:
+        tiles = ((row, x) for row in rows for x in row.group)
+        yield from in_order(
+            lambda tile: (*tile, function(tile[0].part(tile[1]))), tiles, side_by_side
+        )
+        return
+    for row in rows:
+        for x in row.group:
+            yield row, x, function(row.part(x))
+        del row  # before the next one is asked for
+
+
+def _rows(read: Read, plan: TilePlan, row_voxels: int) -> Iterator[_Row]:
+    """The tiles of a plan, row by row, with their input."""
     outside = read_with_zeros if plan.inside else read_mirrored
     for z, y in itertools.product(plan.axes[0], plan.axes[1]):
         for group in _groups(plan, row_voxels):
             first, last = group[0], group[-1]
             start = (z.input_start, y.input_start, first.input_start)
             length = last.input_start + last.input_size - first.input_start
-            yield z, y, group, outside(
-                read, plan.shape, start, (z.input_size, y.input_size, length)
-            )
+            size = (z.input_size, y.input_size, length)
+            yield _Row(z, y, group, outside(read, plan.shape, start, size))
 
 
 def run_tiled(

@@ -203,7 +203,10 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> Dict[str
 def restore_optimiser(
     optimiser: torch.optim.Optimizer, tensors: Dict[str, Tensor], prefix: str
 ) -> None:
-    """Put back what `optimiser_tensors` gave. The parameter groups stay as configured."""
+    """Put back what `optimiser_tensors` gave. The parameter groups stay as configured.
+
+    Moments come to lie in memory as their parameter does: a fused step goes by the place in memory.
+    """
     state: Dict[int, Dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith(prefix + "."):
@@ -211,6 +214,10 @@ def restore_optimiser(
             state.setdefault(int(number), {})[quantity] = value
     whole = optimiser.state_dict()
     optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+    for parameter, moments in optimiser.state.items():
+        for quantity, value in moments.items():
+            if value.shape == parameter.shape:
+                moments[quantity] = torch.empty_like(parameter).copy_(value)
 
 
 def _flush_to_disk(path: Path) -> None:

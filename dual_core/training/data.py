@@ -34,7 +34,8 @@ from dual_core.volumes.patches import MEMORY_BUDGET, PatchSource, StandardisedVo
 
 logger = logging.getLogger(__name__)
 
-BLOCK_SIDE = 64  # voxels of the blocks that the linear model simulates; a patch's where longer
+BLOCK_SIDE = 64  # voxels of the blocks that the linear model simulates, or
+BLOCK_PATCHES = 1.5  # times the side of a patch where that is longer
 FAINTEST = 0.02  # signal-to-noise ratio in the best band below which something is wrong
 
 
@@ -119,8 +120,7 @@ def open_training_data(
     simulator = _simulator(linear, clean_domain.patches, config, limits)
     recorrupted = None
     if config.recorrupted:
-        side = min(max(BLOCK_SIDE, config.patch), noisy_domain.patches.smallest_side)
-        blocks = noisy_domain.patches.with_side(side - side % config.multiple)
+        blocks = _blocks(noisy_domain.patches, config)
         recorrupted = RecorruptedPairs(linear, blocks)
     return TrainingData(
         noisy_domain, clean_domain, voxel_size_A, simulator, None, recorrupted, linear
@@ -179,10 +179,15 @@ def _domain(
 def _simulator(
     linear: LinearModel, clean: PatchSource, config: TrainingConfig, limits: Tuple[float, float]
 ) -> LinearSimulator:
-    side = min(max(BLOCK_SIDE, config.patch), clean.smallest_side)
-    blocks = clean.with_side(side - side % config.multiple)
     flips = allowed_flips(config.tilt_range_deg)
-    return LinearSimulator(linear, blocks, config.patch, flips, limits)
+    return LinearSimulator(linear, _blocks(clean, config), config.patch, flips, limits)
+
+
+def _blocks(patches: PatchSource, config: TrainingConfig) -> PatchSource:
+    """A domain in blocks: larger than a patch where the volumes are thick enough."""
+    side = max(BLOCK_SIDE, int(BLOCK_PATCHES * config.patch))
+    side = min(side, patches.smallest_side)
+    return patches.with_side(max(side - side % config.multiple, config.patch))
 
 
 def _tell(linear: LinearModel, voxel_size_A: float) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
+import torch
+
 from dual_core.errors import DualError
 from dual_core.networks.devices import describe_device, use_bfloat16
 from dual_core.safety.locks import folder_lock
@@ -149,7 +151,7 @@ def _train(
     logbook = _Logbook(session, run, options, started, resume)
     due = _Schedule(options, started)
     reason = "finished"
-    with remembered_signals() as stop:
+    with remembered_signals() as stop, session.drawing_ahead():
         while session.iteration < config.iterations:
             values = session.iterate()
             _check_finite(values, session.iteration, run)
@@ -184,6 +186,8 @@ def _open_session(
     device = ranks.device(options.device)
     bfloat16 = use_bfloat16(device, options.precision)
     logger.info("device %s, %s", describe_device(device), "bfloat16" if bfloat16 else "float32")
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # all shapes come again
     if ranks.count > 1:
         patches = ranks.count * config.batch
         logger.info("%d processes, together %d patches an iteration", ranks.count, patches)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, ContextManager, Dict, Sequence
+from typing import Any, Callable, ContextManager, Dict, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class Rehearsals:
     def wedge(self, tomogram: Tensor, turned: Tensor, learn: Tensor) -> float:
         """Train Dn alone to put back what a turned block has lost; the loss.
 
-        ``learn`` ``(z, y, x)`` says which coefficients those are. What fills them from outside
+        ``learn`` ``(1, z, y, x)`` says which coefficients those are. What fills them from outside
         the wedge is structure, since noise there tells nothing of the noise inside.
         """
         network = self.model.denoiser
@@ -109,18 +109,18 @@ class Rehearsals:
 
 
 def new_optimiser(networks: Sequence[nn.Module], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters of some networks.
-
-    Not torch's fused one: on a CPU it takes the moments by their place in memory, and those from a
-    checkpoint lie in another order than weights with the channels innermost.
-    """
-    return torch.optim.AdamW(
-        [parameter for network in networks for parameter in network.parameters()],
-        lr=config.learning_rate,
-        betas=config.betas,
-        eps=1e-8,
-        weight_decay=config.weight_decay,
-    )
+    """AdamW over the parameters of some networks, fused where this torch can on their device."""
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    values: Dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": config.betas,
+        "eps": 1e-8,
+        "weight_decay": config.weight_decay,
+    }
+    try:
+        return torch.optim.AdamW(parameters, fused=True, **values)
+    except (RuntimeError, TypeError):  # on a CPU from torch 2.4 on
+        return torch.optim.AdamW(parameters, **values)
 
 
 def autocast(device: torch.device, bfloat16: bool) -> ContextManager[Any]:
@@ -136,3 +136,13 @@ def share_gradient(volume: Tensor, share: float) -> Tensor:
         return volume
     fixed = volume.detach()
     return fixed if share == 0.0 else fixed + share * (volume - fixed)
+
+
+@contextlib.contextmanager
+def fixed(network: nn.Module) -> Iterator[None]:
+    """What is computed in this block has no gradient for the weights of a network."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard
 from dual_core.networks.model import DualModel
 from dual_core.noise_model.linear_file import linear_to_arrays
-from dual_core.noise_model.linear_simulator import LinearSimulator
+from dual_core.tiles.runner import is_out_of_memory
 from dual_core.training.checkpoint import (
     MODEL,
     check_values,
@@ -24,12 +25,11 @@ from dual_core.training.checkpoint import (
 from dual_core.training.config import TrainingConfig
 from dual_core.training.data import TrainingData, make_card
 from dual_core.training.monitor import all_finite
-from dual_core.training.pairs.recorrupted import RecorruptedPairs, RecorruptionLoss
-from dual_core.training.pairs.turned import WedgePairs
+from dual_core.training.pairs.draws import Drawn, Draws, Place
+from dual_core.training.pairs.recorrupted import RecorruptionLoss
 from dual_core.training.parallel.ranks import ALONE, Ranks
 from dual_core.training.start import start_from
 from dual_core.training.step import Batch, Trainer
-from dual_core.volumes.patches import generator_state, restored_generator
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,11 @@ class Session:
         self.device = device
         self.ranks = ranks
         self.iteration = 0
+        self.batch = config.batch  # less after running out of memory
         self._recorruption_loss: Optional[RecorruptionLoss] = None
-        self.generator = self._new_generator()
+        self.draws = Draws(data, config, self._new_generator(), pinned=device.type == "cuda")
+        self._next = self.draws.next
+        self._place: Optional[Place] = None
         torch.manual_seed(config.seed)
         model = DualModel(config.network, make_card(data, config, 0)).to(device)
         if config.start_from:
@@ -80,86 +83,90 @@ class Session:
         return np.random.default_rng([seed, self.ranks.number, self.iteration])
 
     def iterate(self) -> Dict[str, float]:
-        """One iteration; its loss terms."""
-        config = self.config
-        values = self.trainer.step(self._batch(), self.iteration / config.iterations)
-        if self.data.simulator is not None and all_finite(values):
-            values.update(self._rehearse(self.data.simulator))
-            values.update(self._recorrupted())
+        """One iteration; its loss terms. Without memory for it, half the batch from here on."""
+        drawn = self._next()
+        while True:
+            try:
+                values = self._train_on(drawn)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._halve()  # outside the handler, so that the tensors that the error holds are gone
         self.iteration += 1
+        self._place = drawn.after
         return values
 
-    def _rehearse(self, simulator: LinearSimulator) -> Dict[str, float]:
-        """Steps of Dn and of Gs on pairs of the linear model; their mean losses."""
-        config, rehearsals = self.config, self.trainer.rehearsals
-        found: Dict[str, List[float]] = {"loss_rehearsal": [], "loss_generator_rehearsal": []}
-        for _ in range(config.rehearsals):
-            if self.data.wedge_pairs is not None:
-                pair = self.data.wedge_pairs.draw(self.generator)
-                tomogram, turned = (
-                    self._tensor(part[np.newaxis, np.newaxis]) for part in pair[:2]
-                )
-                learn = self._tensor(pair.learn)
-                found["loss_rehearsal"].append(rehearsals.wedge(tomogram, turned, learn))
-                continue
-            pairs = simulator.draw(config.batch, self.generator)
-            tomogram, density = self._tensor(pairs.tomogram), self._tensor(pairs.density)
-            found["loss_rehearsal"].append(rehearsals.denoiser(tomogram, density))
-        for _ in range(config.generator_rehearsals):
-            block = simulator.draw_block(self.generator)
-            arrays = (*block, self._codes(1))
-            found["loss_generator_rehearsal"].append(
-                rehearsals.generator(*(self._tensor(array) for array in arrays))
-            )
-        return {name: float(np.mean(values)) for name, values in found.items() if values}
+    def _train_on(self, drawn: Drawn) -> Dict[str, float]:
+        batch = Batch(*self._moved(drawn.batch))
+        values = self.trainer.step(batch, self.iteration / self.config.iterations)
+        if all_finite(values):
+            values.update(self._rehearse(drawn))
+        return values
 
-    def _recorrupted(self) -> Dict[str, float]:
-        """Steps of Dn on copies of real blocks with independent noise; their mean loss."""
-        config, pairs = self.config, self.data.recorrupted
-        if pairs is None or self.iteration < config.recorrupted_from * config.iterations:
-            return {}
-        if self._recorruption_loss is None:
-            self._recorruption_loss = RecorruptionLoss(
-                pairs.model, pairs.side, self.device, config.recorrupted_loss
-            )
-        found = []
-        for _ in range(config.recorrupted):
-            seen, other = (self._tensor(part) for part in pairs.draw(self.generator))
-            found.append(
-                self.trainer.rehearsals.recorrupted(seen, other, self._recorruption_loss)
-            )
-        return {"loss_recorrupted": float(np.mean(found))} if found else {}
+    def _halve(self) -> None:
+        """Train on half of each batch from now on.
 
-    def _codes(self, count: int) -> np.ndarray:
-        return self.generator.standard_normal((count, self.config.network.code_size), np.float32)
-
-    def _batch(self) -> Batch:
-        config, random = self.config, self.generator
-        tomogram = self.data.noisy.patches.draw(config.batch, random)
-        code = self._codes(config.batch)
-        linear = None
-        if self.data.simulator is None:
-            density = self.data.clean.patches.draw(config.batch, random)
-            noise = random.standard_normal(density.shape, dtype=np.float32)
-        else:
-            pairs = self.data.simulator.draw(config.batch, random)
-            density, noise, linear = pairs.density, pairs.noise, self._tensor(pairs.tomogram)
-        return Batch(
-            self._tensor(tomogram), self._tensor(density), self._tensor(noise),
-            self._tensor(code), linear,
+        Raises
+        ------
+        DualError
+            If a batch has one patch; and where several processes train together, of which the
+            others have memory and would wait.
+        """
+        device, batch = self.device, self.batch
+        if batch == 1 or self.ranks.count > 1:
+            raise DualError(
+                f"out of memory on {device} with a batch of {batch}; give a smaller "
+                f"{'--patch' if batch == 1 else '--batch'}, or free memory there"
+            )
+        self.batch = batch // 2
+        self.trainer.drop_gradients()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        logger.warning(
+            "out of memory on %s with a batch of %d at iteration %d; going on with %d",
+            device, batch, self.iteration + 1, self.batch,
         )
 
-    def _sources(self) -> Dict[str, Union[LinearSimulator, WedgePairs, RecorruptedPairs]]:
-        """What draws rehearsals and has a pool to save, by its name in a checkpoint."""
-        sources = {
-            "simulator": self.data.simulator,
-            "wedge_pairs": self.data.wedge_pairs,
-            "recorrupted": self.data.recorrupted,
-        }
-        return {name: source for name, source in sources.items() if source is not None}
+    @contextmanager
+    def drawing_ahead(self) -> Iterator[None]:
+        """Let a thread draw for the next iteration beside this one. The run ends in this block."""
+        with self.draws.ahead() as self._next:
+            yield
 
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.device)
+    def _rehearse(self, drawn: Drawn) -> Dict[str, float]:
+        """Steps of Dn and of Gs on known pairs and on real blocks; their mean losses."""
+        rehearsals = self.trainer.rehearsals
+        of_dn: Callable[..., float] = rehearsals.denoiser
+        if self.data.wedge_pairs is not None:
+            of_dn = rehearsals.wedge
+        found = {
+            "loss_rehearsal": [of_dn(*self._moved(known)) for known in drawn.known],
+            "loss_generator_rehearsal": [
+                rehearsals.generator(*self._moved(block)) for block in drawn.blocks
+            ],
+            "loss_recorrupted": [
+                rehearsals.recorrupted(seen, other, self._loss_of_copies())
+                for seen, other in map(self._moved, drawn.recorrupted)
+            ],
+        }
+        return {name: float(np.mean(values)) for name, values in found.items() if values}
+
+    def _loss_of_copies(self) -> RecorruptionLoss:
+        pairs = self.data.recorrupted
+        assert pairs is not None
+        if self._recorruption_loss is None:
+            self._recorruption_loss = RecorruptionLoss(
+                pairs.model, pairs.side, self.device, self.config.recorrupted_loss
+            )
+        return self._recorruption_loss
+
+    def _moved(self, tensors: Iterable[Optional[torch.Tensor]]) -> List[Any]:
+        """As much as a batch holds, on the device; a GPU fetches it while it computes."""
+        return [
+            None if tensor is None else tensor[: self.batch].to(self.device, non_blocking=True)
+            for tensor in tensors
+        ]
 
     def save(self, run: Path) -> None:
         """Write checkpoint and model, with the draws of all processes; the first one writes."""
@@ -176,23 +183,16 @@ class Session:
             "others": [own for _, own in drawn[1:]],
             "trainer": self.trainer.plain_state(),
             "card": make_card(self.data, self.config, self.iteration).to_json(),
+            "batch": self.batch,
         }
         save_checkpoint(run, tensors, values)
         self._model_to_save().save(run / MODEL)
 
     def _draws(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """What each process has for itself: random state, place in the data, pools, codes."""
-        tensors = {"codes": self.trainer.codes.cpu()}
-        for source_name, source in self._sources().items():
-            for name, array in source.tensors().items():
-                tensors[f"{source_name}.{name}"] = torch.from_numpy(array)
-        values = {
-            "generator": generator_state(self.generator),
-            "noisy": self.data.noisy.patches.state(),
-            "clean": self.data.clean.patches.state(),
-            **{name: source.state() for name, source in self._sources().items()},
-        }
-        return tensors, values
+        place = self._place or self.draws.place()
+        tensors = {name: torch.from_numpy(array) for name, array in place.tensors.items()}
+        return {"codes": self.trainer.codes.cpu(), **tensors}, place.values
 
     def _require_alike(self) -> None:
         """See that all processes hold the same weights.
@@ -264,11 +264,13 @@ class Session:
         """Put back what `save` wrote."""
         self.trainer.restore(tensors, values["trainer"])
         self.iteration = int(values["iteration"])
+        self.batch = min(max(int(values.get("batch", self.batch)), 1), self.batch)
         drawn: List[Mapping[str, Any]] = [values, *values.get("others", [])]
         if self.ranks.number < len(drawn):
             self._restore_draws(tensors, drawn[self.ranks.number])
         else:  # more processes than before: this one begins with draws of its own
-            self.generator = self._new_generator()
+            self.draws.generator = self._new_generator()
+            self.draws.iteration = self.iteration
 
     def _restore_draws(
         self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
@@ -276,17 +278,13 @@ class Session:
         """Put back what `_draws` gave for this process."""
         own = _prefix(self.ranks.number)
         self.trainer.codes = tensors[own + "codes"].to(self.device)
-        self.generator = restored_generator(values["generator"])
-        self.data.noisy.patches.restore(values["noisy"])
-        self.data.clean.patches.restore(values["clean"])
-        for source_name, source in self._sources().items():
-            prefix = f"{own}{source_name}."
-            pool = {
-                name[len(prefix) :]: tensor.numpy()
-                for name, tensor in tensors.items()
-                if name.startswith(prefix)
-            }
-            source.restore(pool, values[source_name])
+        arrays = {
+            name[len(own) :]: tensor.numpy()
+            for name, tensor in tensors.items()
+            if name.startswith(own)
+        }
+        self.draws.restore(Place(arrays, dict(values)), self.iteration)
+        self._place = self.draws.place()
 
 
 def _prefix(number: int) -> str:

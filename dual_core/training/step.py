@@ -1,6 +1,7 @@
 """One training iteration: the generators' losses, then the discriminators' (equations 1 to 9)."""
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from dual_core import equations
 from dual_core.networks.discriminators import Discriminator
 from dual_core.networks.model import DualModel
+from dual_core.networks.noise import RunningStandardisation
 from dual_core.training.checkpoint import optimiser_tensors, restore_optimiser
 from dual_core.training.config import TrainingConfig
 from dual_core.training.monitor import all_finite
@@ -20,6 +22,7 @@ from dual_core.training.rehearsal import (
     RECORRUPTED,
     Rehearsals,
     autocast,
+    fixed,
     new_optimiser,
     share_gradient,
 )
@@ -126,7 +129,11 @@ class Trainer:
     def _train_generators(
         self, batch: Batch, settling: bool
     ) -> Tuple[Dict[str, float], Tensor, Tensor]:
-        made = self._generate(batch)
+        # What trains by its rehearsals alone needs no gradient here; those behind it still get
+        # theirs.
+        generator = self.model.structural_generator
+        with fixed(generator) if settling else contextlib.nullcontext():
+            made = self._generate(batch)
         codes = self._pooled(made.encoded)
         terms = self._losses(batch, made, codes)
         weights = self.config.loss_weights
@@ -136,14 +143,14 @@ class Trainer:
         values.update(_diagnostics(batch, made))
         values = self.ranks.mean(values)
         if all_finite(values):
-            values["gradient_norm"] = self._step_generators(total, settling)
+            values["gradient_norm"] = self._step_generators(total)
         return values, made.fake_tomogram.detach(), made.fake_density.detach()
 
     def _generate(self, batch: Batch) -> Generated:
         """From each domain to the other and back (equations 1 and 2)."""
         config, model = self.config, self.model
         mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
-        encoded = model.noise_encoder(batch.tomogram)
+        encoded = self._encoded(batch.tomogram)
         with autocast(self.device, self.bfloat16):
             fake_density = model.denoiser(batch.tomogram).float()
             fake_tomogram = model.structural_generator(batch.density + mask).float()  # equation 1
@@ -156,8 +163,20 @@ class Trainer:
             ).float()
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
 
+    def _encoded(self, tomogram: Tensor) -> Tensor:
+        """The noise codes of this batch, standardised by what all processes have."""
+        standardise = self.model.noise_encoder.standardise
+        if not isinstance(standardise, RunningStandardisation):
+            return self.model.noise_encoder(tomogram)
+        standardise.across = self.ranks.mean_tensor
+        try:
+            return self.model.noise_encoder(tomogram)
+        finally:
+            standardise.across = None  # copies of the networks have no part in it
+
     def _pooled(self, encoded: Tensor) -> Tensor:
-        """The noise codes of this batch and those before it, ``(n, K)``."""
+        """The noise codes of this batch of all processes and those before it, ``(n, K)``."""
+        encoded = self.ranks.of_all(encoded)
         # The earlier codes have no gradient: this batch's stands for all of them.
         share = 1.0 + len(self.codes) / len(encoded)
         codes = torch.cat([self.codes, share_gradient(encoded, share)])
@@ -180,7 +199,7 @@ class Trainer:
             ).mean()
         return terms
 
-    def _step_generators(self, total: Tensor, settling: bool) -> float:
+    def _step_generators(self, total: Tensor) -> float:
         """Step down the gradient of the loss, unless it is not finite; its largest norm."""
         self.generator_optimiser.zero_grad(set_to_none=True)
         total.backward()
@@ -191,12 +210,14 @@ class Trainer:
             float(nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM))
             for network in self._generators
         )
-        if settling:
-            self.model.structural_generator.zero_grad(set_to_none=True)
         if np.isfinite(norm):
             self.generator_optimiser.step()
             self._average(self.config.average_decay)
         return norm
+
+    def drop_gradients(self) -> None:
+        """Give back what gradients hold, after an iteration that was not finished."""
+        self.model.zero_grad(set_to_none=True)
 
     def _train_discriminators(
         self, batch: Batch, fake_tomogram: Tensor, fake_density: Tensor
@@ -214,11 +235,8 @@ class Trainer:
         return self.ranks.mean({"loss": float(loss.detach())})["loss"]
 
     def _adversarial(self, discriminator: Discriminator, fake: Tensor) -> Tensor:
-        discriminator.requires_grad_(False)
-        try:
+        with fixed(discriminator):
             return equations.adversarial_loss(discriminator(fake), self.config.adversarial)
-        finally:
-            discriminator.requires_grad_(True)
 
     def averaged_model(self) -> DualModel:
         """A copy of the model in which the averaged weights stand: the one to use and to save."""

@@ -1,4 +1,4 @@
-"""Short versions of benchmarks/fuzz.py and benchmarks/faults.py, with seeds that stay."""
+"""Short versions of benchmarks/fuzz.py, faults.py and shards.py, with seeds that stay."""
 
 from __future__ import annotations
 
@@ -60,3 +60,15 @@ def test_killed_runs_lose_nothing_and_leave_nothing():
     counts, failures = faults.try_all(["pick"], 2, seed=3, say=lambda line: None)
     assert not failures
     assert all(found["SIGKILL"] == 1 and found["full disk"] for found in counts.values())
+
+
+def test_a_shard_that_is_killed_and_run_again_gives_the_files_of_one_run(tmp_path):
+    pytest.importorskip("torch")
+    shards = benchmark("shards")
+    found = shards.try_shards(tmp_path, 4, shards=2, kills=1, seed=4, shape=(40, 96, 96))
+    assert list(found["killed"].values()) == [1]  # after the first of its two files
+    assert found["killed_in_time"] == 1 and found["missing_before"] == 1
+    assert found["files"] == found["equal"] == found["expected"] == 4
+    assert found["other_ends"] == found["ends_again"] == [0]
+    assert found["told"] == {"done": 4, "failed": 0, "missing": 0}
+    assert found["left_over"] == []

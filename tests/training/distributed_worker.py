@@ -12,7 +12,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 import torch
@@ -20,12 +20,16 @@ from torch import nn
 
 from dual_core.cli.main import main
 from dual_core.errors import DualError
+from dual_core.networks.card import ModelCard
 from dual_core.networks.generators import NetworkConfig
+from dual_core.networks.model import DualModel, plain_config
 from dual_core.training.config import TrainingConfig
 from dual_core.training.loop import RunOptions, train
+from dual_core.training.pairs.draws import Draws
 from dual_core.training.parallel.launched import joined
 from dual_core.training.parallel.ranks import Ranks
 from dual_core.training.session import Session
+from dual_core.training.step import Batch, Trainer
 
 TINY = NetworkConfig(
     channels=(4, 6),
@@ -101,6 +105,23 @@ def properties(ranks: Ranks) -> Dict[str, Any]:
     }
 
 
+def joint_steps(ranks: Ranks) -> Tuple[List[Dict[str, float]], List[torch.Tensor]]:
+    """Three steps on one joint batch, of which each process takes its share: losses and weights."""
+    torch.manual_seed(0)
+    config = replace(CONFIG, code_pool=10)
+    model = DualModel(TINY, ModelCard(10.0, "bright", plain_config(TINY)))
+    trainer = Trainer(model, config, False, ranks)
+    random = torch.Generator().manual_seed(1)
+    values = []
+    for _ in range(3):
+        tomogram, density, noise, linear = torch.randn(4, 4, 1, 16, 16, 16, generator=random)
+        code = torch.randn(4, TINY.code_size, generator=random)
+        parts = (part.chunk(ranks.count)[ranks.number] for part in
+                 (tomogram, density, noise, code, linear))
+        values.append(trainer.step(Batch(*parts), 0.0))
+    return values, [*trainer.weights(), trainer.codes]
+
+
 class Recorded:
     """Keeps what each process holds at each checkpoint: weights, and where its draws are."""
 
@@ -117,7 +138,7 @@ class Recorded:
             for tensor in session.trainer.weights():
                 digest.update(tensor.detach().contiguous().numpy().tobytes())
             recorded.weights.append(digest.hexdigest())
-            recorded.draws.append(str(session.generator.bit_generator.state["state"]))
+            recorded.draws.append(str(session._draws()[1]["generator"]["state"]))
             recorded._save(session, run)
 
         Session.save = save  # type: ignore[method-assign]
@@ -154,19 +175,20 @@ def trainings(ranks: Ranks, folder: Path) -> Dict[str, Any]:
     run("halves", progress=stop_at(3) if ranks.number == 1 else None)
     run("halves", resume=True)
     run("alone", replace(CONFIG, iterations=4), resume=True)
-    draw = Session._batch
+    draw = Draws.next
 
-    def poisoned(session: Session) -> Any:
-        batch = draw(session)
-        bad = ranks.number == 1 and session.iteration == 2
-        return batch._replace(density=batch.density * float("nan")) if bad else batch
+    def poisoned(draws: Draws) -> Any:
+        bad = ranks.number == 1 and draws.iteration == 2
+        drawn = draw(draws)
+        batch = drawn.batch._replace(density=drawn.batch.density * float("nan"))
+        return drawn._replace(batch=batch) if bad else drawn
 
-    Session._batch = poisoned  # type: ignore[method-assign]
+    Draws.next = poisoned  # type: ignore[method-assign]
     try:
         run("poisoned")
     except DualError as error:
         found["poisoned"] = str(error)
-    Session._batch = draw  # type: ignore[method-assign]
+    Draws.next = draw  # type: ignore[method-assign]
     iterate = Session.iterate
 
     def apart(session: Session) -> Dict[str, float]:
@@ -209,5 +231,9 @@ if __name__ == "__main__":
         (where / f"process{rank}").write_text(str(os.getpid()))
         sys.exit(main(sys.argv[3:]))
     with joined() as processes:
-        answer = {**properties(processes), "trainings": trainings(processes, where)}
+        losses, tensors = joint_steps(processes)
+        torch.save(tensors, where / f"joint{rank}.pt")
+        answer = {
+            **properties(processes), "joint": losses, "trainings": trainings(processes, where)
+        }
     (where / f"found{rank}.json").write_text(json.dumps(answer))

@@ -21,6 +21,7 @@ from distributed_worker import (
     OPTIONS,
     backward,
     joint_batch,
+    joint_steps,
     small_network,
     state_of,
 )
@@ -123,6 +124,25 @@ def test_averaged_gradients_are_those_of_the_joint_batch(together: List[Dict[str
         assert len(found["averaged"]) == len(expected)
         for one, other in zip(found["averaged"], expected):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_two_processes_take_the_steps_of_one_with_the_joint_batch(
+    data: Path, together: List[Dict[str, Any]]
+) -> None:
+    """All nine equations, the codes of equation 9 from both, the weights and their averages."""
+    expected, tensors = joint_steps(ALONE)
+    assert len(tensors[-1]) == CONFIG.batch * 5  # the pool of codes is the same too
+    for rank, found in enumerate(together):
+        for one, other in zip(found["joint"], expected):
+            assert one.keys() == other.keys()
+            for name, value in other.items():
+                if not name.startswith("deviation"):  # of a batch, which is no mean over patches
+                    assert one[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+        for one, other in zip(torch.load(data / f"joint{rank}.pt"), tensors):
+            # Adam makes a step of rounding where a gradient is next to nothing.
+            difference = (one - other).abs()
+            assert difference.max() < CONFIG.learning_rate
+            assert difference.mean() < 0.01 * CONFIG.learning_rate
 
 
 def test_all_begin_with_the_weights_of_the_first(together: List[Dict[str, Any]]) -> None:

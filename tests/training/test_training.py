@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -17,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 from dual_core.errors import DualError
 from dual_core.networks.card import read_card
-from dual_core.networks.generators import NetworkConfig
+from dual_core.networks.generators import NetworkConfig, UNet
 from dual_core.networks.model import DualModel
 from dual_core.training.config import TrainingConfig, load_config, preset_config, save_config
 from dual_core.training.data import open_training_data
@@ -191,7 +193,7 @@ def test_a_batch_that_is_not_finite_changes_no_weight(data: Dict[str, Path]) -> 
     found = open_training_data([data["tomogram"]], [data["grand_model"]], settings)
     session = Session(found, settings, torch.device("cpu"), False)
     before = {name: value.clone() for name, value in session.trainer.model.state_dict().items()}
-    batch = session._batch()
+    batch = session.draws.next().batch
     values = session.trainer.step(batch._replace(density=batch.density * float("inf")), 0.0)
     assert not np.isfinite(list(values.values())).all()
     for name, value in session.trainer.model.state_dict().items():
@@ -357,6 +359,119 @@ def test_rehearsals_of_gs_train_gs_alone(data: Dict[str, Path]) -> None:
     assert changed == {"structural_generator"}
 
 
+def without_memory(monkeypatch: pytest.MonkeyPatch, most: int, first: int = 0) -> None:
+    """From call `first` on there is no memory for batches of more than `most` patches."""
+    generate = Trainer._generate
+    calls = []
+
+    def limited(self: Trainer, batch: Any) -> Any:
+        calls.append(len(batch.tomogram))
+        if len(calls) > first and len(batch.tomogram) > most:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return generate(self, batch)
+
+    monkeypatch.setattr(Trainer, "_generate", limited)
+
+
+def test_without_memory_half_the_batch_goes_on(
+    data: Dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One line says so; the checkpoint keeps it, and a resumed run is that of an unbroken one."""
+    settings = config(batch=4, settle_from=1.0)
+    without_memory(monkeypatch, most=1, first=2)
+    whole = run(data, tmp_path / "whole", settings)
+    assert whole.finished
+    lines = [one.message for one in caplog.records if "out of memory" in one.message]
+    assert lines == [
+        "out of memory on cpu with a batch of 4 at iteration 3; going on with 2",
+        "out of memory on cpu with a batch of 2 at iteration 3; going on with 1",
+    ]
+    entries = read_history(tmp_path / "whole")
+    assert [entry["iteration"] for entry in entries] == [1, 2, 3, 4, 5, 6]
+    monkeypatch.undo()
+    without_memory(monkeypatch, most=1, first=2)
+    run(data, tmp_path / "halves", settings, progress=Interrupt(3, signal.SIGTERM))
+    monkeypatch.undo()  # with memory enough for the whole batch again, which stays small
+    assert run(data, tmp_path / "halves", settings, resume=True).finished
+    for name, weight in weights(tmp_path / "whole").items():
+        assert torch.equal(weight, weights(tmp_path / "halves")[name]), name
+
+
+def test_without_memory_for_one_patch_there_is_one_line(
+    data: Dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_memory(monkeypatch, most=0)
+    with pytest.raises(DualError, match="out of memory on cpu with a batch of 1; give"):
+        run(data, tmp_path, config(batch=2))
+
+
+def test_other_errors_of_torch_are_no_lack_of_memory(
+    data: Dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(Trainer, "_generate", broken)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        run(data, tmp_path)
+
+
+def test_the_preset_for_a_gpu_has_the_tiles_of_the_others() -> None:
+    """Wider networks, of the same reach; patches that the linear model's blocks are larger than."""
+    small, large = preset_config("standard"), preset_config("gpu")
+    networks = [UNet(one.network.channels, one.network.stem_stride) for one in (small, large)]
+    assert networks[0].receptive_radius == networks[1].receptive_radius
+    assert networks[0].multiple == networks[1].multiple == large.multiple
+    assert large.patch == large.network.noise_side == 64
+    assert large.network.output_filter and preset_config("gpu", patch=96).network.noise_side == 96
+    assert preset_config("gpu", "paper").network.channels == (16, 32, 64)
+
+
+def test_drawing_ahead_changes_nothing(data: Dict[str, Path]) -> None:
+    """Neither the weights nor where the draws stand, though the thread is one iteration ahead."""
+    found = []
+    for beside in (False, True):
+        settings = config(recorrupted_from=0.0)
+        opened = open_training_data([data["tomogram"]], [data["grand_model"]], settings)
+        session = Session(opened, settings, torch.device("cpu"), False)
+        with session.drawing_ahead() if beside else contextlib.nullcontext():
+            for _ in range(3):
+                session.iterate()
+            if beside:
+                wait_for_draws(session, 4)
+            tensors, values = session._draws()
+        found.append((session.trainer.weights(), tensors, values))
+    assert session.draws.generator.bit_generator.state != found[1][2]["generator"]
+    assert found[0][2] == found[1][2]
+    assert found[0][1].keys() == found[1][1].keys()
+    for name, tensor in found[0][1].items():
+        assert torch.equal(tensor, found[1][1][name]), name
+    for one, other in zip(found[0][0], found[1][0]):
+        assert torch.equal(one, other)
+
+
+def wait_for_draws(session: Session, iteration: int) -> None:
+    end = time.monotonic() + 60.0
+    while session.draws.iteration < iteration:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_moments_from_a_checkpoint_lie_as_the_weights_do(
+    data: Dict[str, Path], tmp_path: Path
+) -> None:
+    """A fused step goes through them in the order of the memory."""
+    run(data, tmp_path, config(iterations=1))
+    opened = open_training_data([data["tomogram"]], [data["grand_model"]], config())
+    session = Session(opened, config(), torch.device("cpu"), False)
+    session.restore(tmp_path)
+    moments = session.trainer.generator_optimiser.state
+    assert any(not weight.is_contiguous() for weight in moments)
+    for weight, entry in moments.items():
+        assert entry["exp_avg"].stride() == entry["exp_avg_sq"].stride() == weight.stride()
+
+
 @pytest.mark.parametrize("progress, trains_gs", [(0.5, True), (0.9, False)])
 def test_towards_the_end_gs_learns_from_its_rehearsals_alone(
     data: Dict[str, Path], progress: float, trains_gs: bool
@@ -365,7 +480,7 @@ def test_towards_the_end_gs_learns_from_its_rehearsals_alone(
     session = Session(opened, config(), torch.device("cpu"), False)
     model = session.trainer.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    session.trainer.step(session._batch(), progress)
+    session.trainer.step(session.draws.next().batch, progress)
     after = model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert ("structural_generator" in changed) is trains_gs

@@ -134,7 +134,7 @@ def _add_grand_model_arguments(parser: argparse.ArgumentParser) -> None:
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the machine, as simulation has them."""
     machine = parser.add_argument_group("machine")
-    add_device_argument(machine)
+    add_device_argument(machine, several=True)
     add_precision_argument(machine)
     machine.add_argument(
         "--tile",

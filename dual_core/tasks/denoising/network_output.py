@@ -90,7 +90,9 @@ def _run_tiles(
             fit.solve(given.volume.name)
         writer.write(start, d_block)
 
-    stream = stream_tiled(given.entry.read, plan, runner)
+    stream = stream_tiled(
+        given.entry.read, plan, runner, side_by_side=runner.side_by_side
+    )
     with Behind(keep) as behind, contextlib.closing(stream) as rows:
         for start, t_block, d_block, tiles in rows:
             behind(start, t_block, d_block)

@@ -13,10 +13,8 @@ of a sum depends on it:
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import threading
 from typing import Any, Callable, Generator, Optional, Sequence, Tuple
 
 import numpy as np
@@ -92,9 +90,6 @@ class SimulationRunner(NetworkRunner):
             *sizes, model.config.generator_refinement, self.bfloat16
         )
         self._most_workers: Optional[int] = None
-        self._lock: Any = contextlib.nullcontext()
-        if self.device.type == "cuda":
-            self._lock = threading.Lock()
 
     def plan(self, shape: Sequence[int]) -> TilePlan:
         """The tiles of a volume: those of the model, as long as no memory ran out."""
@@ -111,7 +106,7 @@ class SimulationRunner(NetworkRunner):
 
     def workers(self, plan: TilePlan, threads: int) -> int:
         """How many tiles to compute side by side."""
-        number = min(threads, len(plan))
+        number = min(max(threads, self.side_by_side), len(plan))
         if self._most_workers is not None:
             number = min(number, self._most_workers)
         if self._at_once is not None:
@@ -168,8 +163,7 @@ class SimulationRunner(NetworkRunner):
         def simulate(tile: Tile) -> Tuple[Triple, np.ndarray]:
             block = read_mirrored(read, plan.shape, tile.input_start, tile.input_size)
             block += field.read(tile.input_start, tile.input_size)
-            with self._lock:
-                result = self(block)
+            result = self(block)
             # A copy, so that the rest of the tile is not kept.
             return tile.core_start, result[tile.core_slices].copy()
 

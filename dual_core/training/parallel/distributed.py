@@ -98,6 +98,23 @@ class TorchRanks(Ranks):
         """Replace what networks gather from their batches by its mean over all processes."""
         self._average([buffer for module in modules for buffer in module.buffers()])
 
+    def mean_tensor(self, tensor: Tensor) -> Tensor:
+        """The mean of a tensor over all processes, without a gradient."""
+        found = tensor.detach().clone()
+        self._average([found])
+        return found
+
+    def of_all(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, in their order; those of the others without a gradient."""
+        own = rows.detach().cpu().contiguous()
+        found = [torch.empty_like(own) for _ in range(self.count)]
+        with _answered():
+            dist.all_gather(found, own)
+        parts = [part.to(rows.device) for part in found]
+        # Each process steps down the mean of the gradients, and only this one has that of its rows.
+        parts[self.number] = rows.detach() + self.count * (rows - rows.detach())
+        return torch.cat(parts)
+
     def share_first(self, module: nn.Module) -> None:
         """Give every process the weights and buffers of the first."""
         for tensor in module.state_dict().values():

@@ -64,6 +64,17 @@ class Ranks:
     def average_buffers(self, modules: Iterable[nn.Module]) -> None:
         """Replace what networks gather from their batches by its mean over all processes."""
 
+    def mean_tensor(self, tensor: Tensor) -> Tensor:
+        """The mean of a tensor over all processes, without a gradient."""
+        return tensor
+
+    def of_all(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, in their order; those of the others without a gradient.
+
+        A mean over processes of the gradients is that of a function of all rows.
+        """
+        return rows
+
     def share_first(self, module: nn.Module) -> None:
         """Give every process the weights and buffers of the first."""
 

@@ -1,0 +1,328 @@
+"""What a GPU does: training, denoising, simulating, compensating, in one run of at most 8 minutes.
+
+    python benchmarks/gpu.py --output gpu
+    python benchmarks/gpu.py --toy --device cpu --output toy      # to try it
+
+Needs the engine's packages alone and makes its own data: cells of blobs, and tomograms of them
+with a missing wedge and noise. Each part runs in a process of its own with a share of the time
+that is left, so that a part that fails, hangs or breaks the GPU costs its own row alone. Rows go
+to ``OUTPUT/rows.json`` as they are found; at the end ``OUTPUT/table.md`` has them with card,
+driver and date, those without a result marked "not measured" with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import numpy as np
+import torch
+from common import circumstances
+from roofline import Counter
+from throughput import VOXEL_SIZE_A, write_noise
+from torch.nn import functional
+
+from dual_core.evaluation.truth.metrics import psnr, standardise
+from dual_core.networks.card import ModelCard
+from dual_core.networks.devices import choose_device, use_bfloat16
+from dual_core.networks.generators import NetworkConfig
+from dual_core.networks.model import DualModel, plain_config
+from dual_core.tasks.denoise import DenoiseOptions, denoise_tomogram, make_runner
+from dual_core.tasks.missing_wedge import CompensateOptions, compensate_tomogram
+from dual_core.tasks.simulate import SimulateOptions, open_for_simulation, simulate_tomogram
+from dual_core.tasks.simulation.noise_codes import draw_noise
+from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
+from dual_core.training.config import TrainingConfig, preset_config
+from dual_core.training.data import open_training_data
+from dual_core.training.loop import RunOptions, train
+from dual_core.training.session import Session
+from dual_core.volumes.geometry import wedge_mask
+from dual_core.volumes.reading import open_volume, write_volume
+
+TILTS = (-60.0, 60.0)
+PRECISIONS = ("bfloat16", "float32")
+CEILING = {False: (256, (64, 128, 128)), True: (32, (8, 16, 16))}  # toy: channels, side
+CELL = {False: (128, 256, 256), True: (32, 64, 64)}
+LARGE = {False: (512, 1024, 1024), True: (24, 48, 48)}
+NOISE = 3.0  # deviations of a tomogram's noise in those of its structure
+WARM, TIMED = 3, 20  # iterations
+SHARE = 0.8  # of the time for a training; opening the data takes the rest
+LIMITS_S = {
+    "train": 60, "ceiling": 20, "quality": 180, "denoise": 60, "simulate": 90, "compensate": 120,
+}
+
+
+class Bench:
+    """The parts. Each gives a row: numbers by name."""
+
+    def __init__(self, folder: Path, device: str, toy: bool, seconds: float) -> None:
+        self.folder, self.toy, self.seconds = folder, toy, seconds
+        self.name, self.device = device, choose_device(device)
+
+    def parts(self) -> Dict[str, Callable[[], Dict[str, Any]]]:
+        """Every part by its name, the most wanted first."""
+        found: Dict[str, Callable[[], Dict[str, Any]]] = {}
+        for precision in PRECISIONS:
+            found[f"ceiling {precision}"] = lambda p=precision: self.ceiling(p)
+        for preset in ("standard", "gpu"):
+            found[f"train {preset} bfloat16"] = lambda n=preset: self.training(n, "bfloat16")
+        for task in ("denoise", "simulate", "compensate"):
+            found[f"{task} bfloat16"] = lambda t=task: self.task(t, "bfloat16")
+        found["quality gpu"] = lambda: self.quality("gpu")
+        found["denoise float32"] = lambda: self.task("denoise", "float32")
+        for preset in ("gpu", "standard"):
+            found[f"train {preset} float32"] = lambda n=preset: self.training(n, "float32")
+        return found
+
+    def ceiling(self, precision: str) -> Dict[str, Any]:
+        """Operations a second of torch's convolution, 3 x 3 x 3, channels last."""
+        channels, side = CEILING[self.toy]
+        kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        make = {"dtype": kind, "device": self.device}
+        layout = {"memory_format": torch.channels_last_3d}
+        features = torch.randn(1, channels, *side, **make).contiguous(**layout)
+        weight = torch.randn(channels, channels, 3, 3, 3, **make).contiguous(**layout)
+        best = np.inf
+        with torch.inference_mode():
+            for _ in range(12):
+                self.wait()
+                started = time.perf_counter()
+                functional.conv3d(features, weight, padding=1)
+                self.wait()
+                best = min(best, time.perf_counter() - started)
+        operations = 2.0 * 27 * channels**2 * np.prod(side) / best
+        return {"Top_a_second": operations / 1e12}
+
+    def training(self, preset: str, precision: str) -> Dict[str, Any]:
+        """Iterations a second where all parts of one take place, and what drawing one takes."""
+        config = self.config(preset)
+        bfloat16 = use_bfloat16(self.device, precision)
+        data = open_training_data(*self.domains(), config)
+        session = Session(data, config, self.device, bfloat16)
+        session.iteration = session.draws.iteration = config.iterations // 2 + 1
+        counter = Counter(session.trainer.model)
+        timed = 2 if self.toy else TIMED
+        torch.backends.cudnn.benchmark = True
+        with session.drawing_ahead():
+            for number in range(WARM + timed):
+                if number == WARM:
+                    self.wait()
+                    self.begin_memory()
+                    counter.by_part.clear()
+                    started = time.perf_counter()
+                session.iterate()
+            self.wait()
+            seconds = (time.perf_counter() - started) / timed
+        started = time.perf_counter()
+        for _ in range(timed):
+            session.draws.next()
+        drawing = (time.perf_counter() - started) / timed
+        return {
+            "iterations_a_second": 1 / seconds, "batch": session.batch, "drawing_s": drawing,
+            "Top_a_second": counter.total / timed / seconds / 1e12, **self.memory(),
+        }
+
+    def quality(self, preset: str) -> Dict[str, Any]:
+        """Correlation and PSNR of a denoised tomogram that training has not seen."""
+        noisy, clean = self.domains()
+        config = self.config(preset)
+        rate = self.rows().get(f"train {preset} bfloat16", {}).get("iterations_a_second")
+        if rate:  # the schedule of the learning rate is to end within the time
+            number = max(int(SHARE * self.seconds * rate), 4)
+            config = preset_config(preset, **{**self.changes(), "iterations": number})
+        run = self.folder / "quality"
+        limit = SHARE * self.seconds / 60
+        options = RunOptions(device=self.name, precision="auto", time_limit_min=limit, previews=0)
+        started = time.perf_counter()
+        result = train(noisy, clean, run, config, options)
+        seconds = time.perf_counter() - started
+        model = DualModel.load(result.model)
+        output = self.folder / "denoised.mrc"
+        denoise_tomogram(
+            self.folder / "noisy_9.mrc", output, model.card, make_runner(model, self.name),
+            DenoiseOptions(contrast="bright"),
+        )
+        truth = standardise(open_volume(self.folder / "cell_9.mrc").load())
+        raw, denoised = (standardise(open_volume(path).load()) for path in
+                         (self.folder / "noisy_9.mrc", output))
+        extent = float(truth.max() - truth.min())
+        return {
+            "minutes": seconds / 60, "iterations": result.iterations, "finished": result.finished,
+            "psnr_raw_dB": psnr(raw, truth, extent), "psnr_dB": psnr(denoised, truth, extent),
+            "cc_raw": float((raw * truth).mean()), "cc": float((denoised * truth).mean()),
+        }
+
+    def task(self, task: str, precision: str) -> Dict[str, Any]:
+        """A large volume of noise with a standard network, from file to file."""
+        shape = LARGE[self.toy]
+        source, output = self.folder / "large.mrc", self.folder / f"{task}.mrc"
+        if not source.exists():
+            write_noise(source, shape)
+        torch.manual_seed(0)
+        network = NetworkConfig(output_filter=True)
+        card = ModelCard(VOXEL_SIZE_A, "bright", plain_config(network))
+        model = DualModel(network, card).eval()
+        self.begin_memory()
+        if task == "simulate":
+            options = SimulateOptions(contrast="bright", standardise="own")
+            density = open_for_simulation(source, card, options)
+            noise = draw_noise(network.code_size, 0, density.content, 1)
+            runner = SimulationRunner(model, self.name, precision)
+            done: Any = simulate_tomogram(density, output, model, runner, noise, options)
+        elif task == "denoise":
+            denoiser = make_runner(model, self.name, precision)
+            bright = DenoiseOptions(contrast="bright")
+            done = denoise_tomogram(source, output, card, denoiser, bright)
+        else:
+            denoiser = make_runner(model, self.name, precision)
+            wedge = CompensateOptions(TILTS, contrast="bright")
+            done = compensate_tomogram(source, output, card, denoiser, wedge)
+        output.unlink()
+        return {
+            "Mvoxel_a_second": float(np.prod(shape)) / 1e6 / done.seconds, "seconds": done.seconds,
+            **self.memory(),
+        }
+
+    def changes(self) -> Dict[str, Any]:
+        """What makes a training small enough to try the script."""
+        small = NetworkConfig(
+            channels=(4, 8), noise_channels=(2, 4), discriminator_channels=(4, 4),
+            output_filter=True,
+        )
+        values = {"tilt_range_deg": TILTS, "contrast": "bright", "clean_contrast": "bright"}
+        toy = {"network": small, "patch": 24, "batch": 2, "iterations": 6}
+        return {**values, **(toy if self.toy else {})}
+
+    def config(self, preset: str) -> TrainingConfig:
+        """The configuration of a preset."""
+        return preset_config(preset, **self.changes())
+
+    def domains(self) -> Any:
+        """The training files: tomograms of two cells, and two other cells."""
+        names = ("noisy_0", "noisy_1"), ("cell_2", "cell_3")
+        return tuple([self.folder / f"{name}.mrc" for name in chosen] for chosen in names)
+
+    def make_data(self) -> None:
+        """Cells of blobs of two sizes, and tomograms of some of them."""
+        from scipy.ndimage import gaussian_filter
+
+        shape = CELL[self.toy]
+        generator = np.random.default_rng(0)
+        mask = wedge_mask(shape, TILTS)
+        for number in (0, 1, 2, 3, 9):
+            cell = np.zeros(shape)
+            for radius, share in ((1.5, 1e-3), (4.0, 1e-4)):
+                seeds = (generator.random(shape) < share).astype(np.float32)
+                cell += gaussian_filter(seeds, radius) * radius**3
+            cell = (cell - cell.mean()) / cell.std()
+            write_volume(self.folder / f"cell_{number}.mrc", cell.astype(np.float32), VOXEL_SIZE_A)
+            noise = gaussian_filter(generator.standard_normal(shape), 0.6)
+            noisy = np.fft.fftn(cell + NOISE * noise / noise.std()) * mask
+            tomogram = np.fft.ifftn(noisy).real.astype(np.float32)
+            write_volume(self.folder / f"noisy_{number}.mrc", tomogram, VOXEL_SIZE_A)
+
+    def rows(self) -> Dict[str, Dict[str, Any]]:
+        """What was found so far."""
+        path = self.folder / "rows.json"
+        return dict(json.loads(path.read_text())["rows"]) if path.exists() else {}
+
+    def wait(self) -> None:
+        """Until the device has done what it was told."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def begin_memory(self) -> None:
+        """Forget the peak so far."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def memory(self) -> Dict[str, float]:
+        """The peak on the device, in GiB; nothing on a CPU."""
+        if self.device.type != "cuda":
+            return {}
+        return {"peak_GiB": torch.cuda.max_memory_allocated(self.device) / 2**30}
+
+
+def facts(device: torch.device) -> Dict[str, str]:
+    """What the rows were measured on."""
+    found = {"what": circumstances(torch.get_num_threads()), "device": str(device)}
+    if device.type == "cuda":
+        found["card"] = torch.cuda.get_device_name(device)
+        found["cuda"] = str(torch.version.cuda)
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        try:
+            said = subprocess.run(query, capture_output=True, text=True, timeout=20).stdout
+            found["driver"] = said.split("\n")[0].strip()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            found["driver"] = f"unknown ({type(error).__name__})"
+    return found
+
+
+def run_part(name: str, args: argparse.Namespace, seconds: float) -> Dict[str, Any]:
+    """A part in a process of its own; its row, or the reason why there is none."""
+    own = [sys.executable, __file__, "--part", name, "--seconds", str(seconds)]
+    own += ["--device", args.device, "--output", str(args.output), *["--toy"] * args.toy]
+    try:
+        done = subprocess.run(own, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return {"not measured": f"took more than {seconds:.0f} s"}
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        return {"not measured": reason[:200]}
+    try:
+        return dict(json.loads(lines[-1]))
+    except ValueError:
+        return {"not measured": "its result cannot be read"}
+
+
+def table(told: Dict[str, str], rows: Dict[str, Dict[str, Any]]) -> str:
+    """All rows as Markdown."""
+    head = ", ".join(f"{name} {value}" for name, value in told.items())
+    lines = [head, "", "| part | result |", "|---|---|"]
+    for name, row in rows.items():
+        values = [f"{what} {value:.4g}" if isinstance(value, float) else f"{what} {value}"
+                  for what, value in row.items()]
+        lines.append(f"| {name} | {', '.join(values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run every part, or the one that was asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for all files")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--minutes", type=float, default=8.0, help="for everything")
+    parser.add_argument("--toy", action="store_true", help="small enough for a CPU")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=60.0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    ends = time.monotonic() + 60 * args.minutes
+    args.output.mkdir(parents=True, exist_ok=True)
+    bench = Bench(args.output, args.device, args.toy, args.seconds)
+    if args.part:
+        print(json.dumps(bench.parts()[args.part]()))
+        return
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    told, rows = facts(bench.device), {}
+    bench.make_data()
+    for name in bench.parts():
+        left = ends - time.monotonic()
+        limit = min(LIMITS_S[name.split()[0]], left)
+        rows[name] = run_part(name, args, limit) if left > 5 else {"not measured": "no time left"}
+        print(f"{name}: {rows[name]}", flush=True)
+        (args.output / "rows.json").write_text(json.dumps({"facts": told, "rows": rows}, indent=1))
+        (args.output / "table.md").write_text(table(told, rows))
+    print((args.output / "table.md").read_text())
+
+
+if __name__ == "__main__":
+    main()
