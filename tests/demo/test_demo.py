@@ -64,7 +64,7 @@ FILES = (
     "demo.json",
 )
 STEPS = [
-    "pack clean", "pack cells", "project", "train", "denoise", "simulate", "score", "draw",
+    "pack clean", "pack cells", "project", "first look", "train", "denoise", "simulate", "score", "draw",
     "report",
 ]
 

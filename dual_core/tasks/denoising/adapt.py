@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from dual_core.errors import DualError
 from dual_core.networks.card import DENOISE, ModelCard
-from dual_core.networks.devices import choose_device
+from dual_core.networks.devices import choose_devices
 from dual_core.networks.model import DualModel, save_denoiser, write_atomically
 from dual_core.noise_model.own_model import own_linear_model
 from dual_core.noise_model.tapered_power import on_grid
@@ -150,7 +150,7 @@ def adapted_model(
         logger.info("going on with %s, adapted for %.1f minutes", folder / MODEL,
                     begun.minutes_done)
     record = begun or wanted
-    place = choose_device(device)
+    place = choose_devices(device)[0]
     student = copy.deepcopy(model.denoiser).to(place).train()
     if record.minutes_done < minutes:
         teacher = copy.deepcopy(model.denoiser).to(place).eval().requires_grad_(False)
