@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dual_alias", "dual_core", "dual_scipion")
-DATA = {".conf", ".png", ".template", ".typed"}
+DATA = {".conf", ".png", ".template", ".typed", ".safetensors"}
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def test_it_leaves_every_file_and_the_scores(finished):
     assert all(-1 <= row[key] <= 1 for row in result.scores for key in ("cc", "cc_wedge"))
     with open(folder / "scores.csv", encoding="utf-8", newline="") as file:
         assert [row["name"] for row in csv.DictReader(file)] == [r["name"] for r in result.scores]
-    assert "9/9" in story and "skipped" not in story
+    assert "10/10" in story and "skipped" not in story
 
 
 def test_a_gaussian_beats_the_raw_tomogram(finished):
@@ -187,14 +187,14 @@ def test_training_gets_the_rest_of_the_time_and_goes_on_with_more(monkeypatch, t
     monkeypatch.setattr(demo_steps, "train", train)
     out = tmp_path / "out"
     assert run_demo(out, minutes=5, scale=TINY).reason == "SIGINT"
-    assert calls == STEPS[:3], "a signal ends the demo"
+    assert calls == STEPS[:4], "a signal ends the demo"
     assert run_demo(out, minutes=0.2, scale=TINY).reason == "finished"
-    assert calls == STEPS[:3] + STEPS[4:]
+    assert calls == STEPS[:4] + STEPS[5:]
     run_demo(out, minutes=0.2, scale=TINY)
     assert len(limits) == 2, "training was as long as this time allows"
     run_demo(out, minutes=6, scale=TINY)
     assert limits == [(3.0, False), (0.1, True), (4.0, True)]
-    assert calls == STEPS[:3] + 2 * STEPS[4:]
+    assert calls == STEPS[:4] + 2 * STEPS[5:]
     run_demo(out, minutes=60, scale=TINY)
     assert len(limits) == 3, "the whole preset is trained"
 

@@ -134,7 +134,7 @@ def test_the_first_run_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, ca
     lines = first_run()
     assert all(any(large in line for line in lines) for large in SMALLER)
     assert [line.split()[1] for line in lines] == [
-        "info", "pack", "train", "denoise", "report", "project", "denoise", "evaluate",
+        "denoise", "info", "pack", "train", "denoise", "report", "project", "denoise", "evaluate",
     ]
     for line in lines:
         for large, small in SMALLER.items():
