@@ -24,6 +24,7 @@ from dual_core.volumes.patches import StandardisedVolume
 
 BLOCKS = 60
 EMPTY = 1e-9  # power of a density that tells nothing
+COARSE = 0.17  # cycles per voxel below which noise does not grow towards low frequencies
 KEPT = 0.9  # of the blocks: those with the strongest density hold gold, which rules every mean
 
 Read = Callable[[Triple, Triple], np.ndarray]
@@ -53,6 +54,7 @@ def own_linear_model(
     measured = measured_directions(mean, side)
     noise = noise_from_blocks([tomogram], measured, generator).on_grid(side)
     noise *= noise_level(powers, noise, measured)
+    noise *= _less_where_coarse(noise, measured)
     noise = np.maximum(measured * noise + (1.0 - measured) * mean, FLOOR)
     strongest = np.argsort([float(np.abs(other[1:]).sum()) for _, other in spectra])
     kept = [spectra[place] for place in strongest[: max(int(KEPT * len(spectra)), 1)]]
@@ -67,6 +69,27 @@ def own_linear_model(
         transfer.astype(np.float32), np.sqrt(noise).astype(np.float32), bands, "blocks",
         measured.astype(np.float32),
     )
+
+
+def _less_where_coarse(noise: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Factors that take what seems to be noise and is structure from coarse rings.
+
+    The noise of a reconstruction does not grow towards low frequencies: its weighting sees to that.
+    Where it seems to, every block is full of structure, as in crowded cytoplasm.
+    """
+    side = len(noise)
+    ring = np.rint(half_grid_frequency(side) * side).astype(np.intp)
+    inside = measured > 0.5
+    numbers = np.bincount(ring[inside], minlength=side)
+    means = np.bincount(ring[inside], noise[inside], side) / np.maximum(numbers, 1)
+    last = int(COARSE * side)
+    factors = np.ones(side)
+    least = np.inf
+    for place in range(last, -1, -1):
+        if numbers[place]:
+            least = min(least, means[place])
+            factors[place] = least / means[place]
+    return factors[np.minimum(ring, side - 1)]
 
 
 def _block_spectra(
