@@ -199,7 +199,7 @@ def _apply_gain(
 ) -> None:
     """Multiply planes that are transformed along z and x by a gain over all three axes.
 
-    ``where`` ``(z, x // 2 + 1)`` says which coefficients are asked for; the others stay as they are.
+    ``where`` ``(z, x // 2 + 1)`` says which coefficients are asked for; the others stay.
     """
     depth, planes, _ = spectrum.shape
     y = np.fft.fftfreq(planes)[:, None]
