@@ -161,7 +161,7 @@ def merge_slabs(
         if gain is None:
             change *= np.float32(factor)
         else:
-            _apply_gain(change, gain, padded[1])
+            _apply_gain(change, gain, padded[1], weight[:, 0, :] > 0)
             change = change[:, halo : halo + number]
         change -= spectrum(measured, first, number)
         change *= weight
@@ -194,15 +194,24 @@ def merge_wedge(
     return result
 
 
-def _apply_gain(spectrum: np.ndarray, gain: GainCurve, width: int) -> None:
-    """Multiply planes that are transformed along z and x by a gain over all three axes."""
-    depth, planes, half = spectrum.shape
+def _apply_gain(
+    spectrum: np.ndarray, gain: GainCurve, width: int, where: np.ndarray
+) -> None:
+    """Multiply planes that are transformed along z and x by a gain over all three axes.
+
+    ``where`` ``(z, x // 2 + 1)`` says which coefficients are asked for; the others stay.
+    """
+    depth, planes, _ = spectrum.shape
     y = np.fft.fftfreq(planes)[:, None]
     x = np.fft.rfftfreq(width)[None, :]
-    for z, plane in zip(np.fft.fftfreq(depth), spectrum):
-        whole = scipy.fft.fft(plane, axis=0, workers=threads())
-        whole *= gain(np.sqrt(z**2 + y**2 + x**2))
-        plane[:] = scipy.fft.ifft(whole, axis=0, overwrite_x=True, workers=threads())
+    for z, plane, columns in zip(np.fft.fftfreq(depth), spectrum, where):
+        if not columns.any():
+            continue
+        whole = scipy.fft.fft(plane[:, columns], axis=0, overwrite_x=True, workers=threads())
+        whole *= gain(np.sqrt(z**2 + y**2 + x[:, columns] ** 2))
+        plane[:, columns] = scipy.fft.ifft(
+            whole, axis=0, overwrite_x=True, workers=threads()
+        )
 
 
 def _padding(length: int) -> int:
