@@ -55,15 +55,13 @@ def cases(data: Path) -> Dict[str, Case]:
     tomogram, grand, model, picks = (str(data / name) for name in (
         "tomogram.mrc", "grand.mrc", "run/model.safetensors", "picks.csv"))
     cpu, resume, one = ("--device", "cpu"), ("--resume",), ("--model", model)
-    train = ("train", "--noisy", tomogram, "--iterations", "12", "--patch", "16", "--batch", "1",
+    train = ("train", "--noisy", tomogram, "--iterations", "6", "--patch", "16", "--batch", "1",
              "--checkpoint-every", "0.003", "--contrast", "dark", *cpu)
     dark = ("--contrast", "dark")
     return {
         # Without the linear model, whose fit takes longer than all the rest.
         "train": Case((*train, "--clean", grand, "--clean-contrast", "bright", "--method",
                        "paper"), resume),
-        "train, missing wedge": Case((*train, "--task", "missing-wedge", "--tilt-range", "-60",
-                                      "60"), resume),
         "denoise": Case(("denoise", tomogram, *one, "--explained", *cpu), resume),
         "simulate": Case(("simulate", grand, *one, "--seed", "1", "--copies", "2", *cpu), resume),
         "translate": Case(("translate", tomogram, *one, "--direction", "to-clean", *cpu), resume),
@@ -72,18 +70,18 @@ def cases(data: Path) -> Dict[str, Case]:
         "pack": Case(("pack", "--shape", "32", "48", "48", "--number", "2", "--voxel-size", "20",
                       "--count", "2", "--best-effort", "--only-molecules", "--molecules",
                       "barrel_960", "antibody_150")),
-        "project": Case(("project", grand, "--tilt-step", "10")),
+        "project": Case(("project", grand, "--tilt-range", "-60", "60", "20")),
         "pick": Case(("pick", tomogram, "--diameter", "60", *dark), resume),
         "average": Case(("average", tomogram, "--picks", picks, "--box", "12", *dark)),
         "evaluate volumes": Case(("evaluate", "volumes", tomogram, "--truth", grand)),
-        "evaluate wedge": Case(("evaluate", "wedge", tomogram, "--truth", grand, "--tilt-range",
-                                "-60", "60")),
+        "evaluate wedge": Case(("evaluate", "wedge", tomogram, "--truth", grand, "--raw", tomogram,
+                                "--tilt-range", "-60", "60")),
         "evaluate halves": Case(("evaluate", "halves", tomogram, str(data / "other.mrc"))),
         "evaluate picks": Case(("evaluate", "picks", picks, "--truth", picks, "--tolerance", "20",
                                 "--voxel-size", "10")),
-        "evaluate realism": Case(("evaluate", "realism", tomogram, "--real",
-                                  str(data / "other.mrc"))),
-        "evaluate trust": Case(("evaluate", "trust", tomogram, *one, *cpu, "--flips", "1")),
+        "evaluate realism": Case(("evaluate", "realism", "--synthetic", tomogram, "--real",
+                                  str(data / "other.mrc"), "--no-classifier")),
+        "evaluate trust": Case(("evaluate", "trust", tomogram, *one, *cpu)),
         "report": Case(("report", str(data / "run"), "--tomograms", tomogram, "--no-trust", *cpu),
                        file="report.html"),
     }
@@ -163,18 +161,20 @@ def finished(
 
 
 def import_everything() -> None:
-    """What the commands import while they work, so that forked ones need not; small networks."""
+    """What the commands import while they work; and networks are small, previews few."""
+    import functools
     import importlib
     import pkgutil
 
     import dual_core
     from dual_core.networks.generators import NetworkConfig
-    from dual_core.training import config
+    from dual_core.training import config, loop
 
     small = NetworkConfig((4, 6), noise_channels=(4, 4), code_size=4, noise_side=16,
                           discriminator_channels=(4, 6))
     for method in config.METHODS:
         config._METHODS[method]["network"] = small
+    loop.RunOptions = functools.partial(loop.RunOptions, previews=1)
 
     for module in pkgutil.walk_packages(dual_core.__path__, "dual_core."):
         if not module.name.endswith("__main__"):
@@ -208,7 +208,7 @@ def make_data(folder: Path) -> None:
     from dual_core.volumes.reading import write_volume
 
     random = np.random.default_rng(0)
-    clean = (random.random((32, 64, 64)) > 0.98).astype(np.float32) * 9
+    clean = (random.random((32, 48, 48)) > 0.98).astype(np.float32) * 9
     write_volume(folder / "grand.mrc", clean, 10.0)
     for name in ("tomogram", "other"):
         noise = random.standard_normal(clean.shape).astype(np.float32)
