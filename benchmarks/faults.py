@@ -5,13 +5,18 @@
 Every command is started on small data, killed with SIGKILL (or ended by SIGTERM, SIGHUP, SIGINT) at
 a random time, and run again, with --resume where it has that. Checked are: whatever has its final
 name is whole; the second run succeeds; its results are those of a run that was never killed, byte
-for byte (a model's weights); nothing temporary is left. Full disks are made by a limit of the size
-of files. docs/reliability.md has the figures.
+for byte (a model's weights); nothing temporary is left. Each run is a process of its own, forked
+from one that has imported everything, so that none spends its seconds on imports.
+
+A full disk is a file system in memory of so many bytes, where root may mount one (all of a
+command's writing places meet the end in turn), and else a limit of the size of files.
+docs/reliability.md has the figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import resource
@@ -21,80 +26,195 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 # Written anew by every run, with the time or the options in it.
-CHANGING = (".yaml", ".jsonl", ".json", ".png")
+CHANGING = (".yaml", ".jsonl", ".json", ".png", ".html")
+GROWING = ("training_set.csv",)  # whole at any time, with a line for each result so far
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP,
            "SIGINT": signal.SIGINT}
+FULL_AT = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97)  # of the bytes that a run needs
+PAGE = 4096
 
 
 class Case(NamedTuple):
-    """A command: its words but for the output, and how it is run again."""
+    """A command: its words but for the output, how it is run again, and a file for its output."""
 
     words: Tuple[str, ...]
     again: Tuple[str, ...] = ()
+    file: str = ""
 
 
 def cases(data: Path) -> Dict[str, Case]:
     """The commands that write, on the files that `make_data` made."""
-    tomogram, grand, model = (str(data / name) for name in
-                              ("tomogram.mrc", "grand.mrc", "run/model.safetensors"))
-    cpu = ("--device", "cpu")
-    resume = ("--resume",)
+    tomogram, grand, model, picks = (str(data / name) for name in (
+        "tomogram.mrc", "grand.mrc", "run/model.safetensors", "picks.csv"))
+    cpu, resume, one = ("--device", "cpu"), ("--resume",), ("--model", model)
+    train = ("train", "--noisy", tomogram, "--iterations", "6", "--patch", "16", "--batch", "1",
+             "--checkpoint-every", "0.003", "--contrast", "dark", *cpu)
+    dark = ("--contrast", "dark")
     return {
-        "train": Case(("train", "--noisy", tomogram, "--clean", grand, "--iterations", "40",
-                       "--patch", "24", "--batch", "1", "--checkpoint-every", "0.01",
-                       "--contrast", "dark", "--clean-contrast", "bright", *cpu), resume),
-        "denoise": Case(("denoise", tomogram, "--model", model, *cpu), resume),
-        "simulate": Case(("simulate", grand, "--model", model, "--seed", "1", *cpu), resume),
-        "pack": Case(("pack", "--shape", "48", "96", "96", "--number", "3", "--voxel-size", "10",
-                      "--best-effort", "--only-molecules", "--molecules", "barrel_960",
-                      "antibody_150")),
-        "project": Case(("project", grand)),
-        "pick": Case(("pick", tomogram, "--diameter", "60", "--contrast", "dark"), resume),
+        # Without the linear model, whose fit takes longer than all the rest.
+        "train": Case((*train, "--clean", grand, "--clean-contrast", "bright", "--method",
+                       "paper"), resume),
+        "denoise": Case(("denoise", tomogram, *one, "--explained", *cpu), resume),
+        "simulate": Case(("simulate", grand, *one, "--seed", "1", "--copies", "2", *cpu), resume),
+        "translate": Case(("translate", tomogram, *one, "--direction", "to-clean", *cpu), resume),
+        "compensate": Case(("compensate", tomogram, *one, "--tilt-range", "-60", "60", "--tilt-axis",
+                            "x", *cpu), resume),
+        "pack": Case(("pack", "--shape", "32", "48", "48", "--number", "2", "--voxel-size", "20",
+                      "--count", "2", "--best-effort", "--only-molecules", "--molecules",
+                      "barrel_960", "antibody_150")),
+        "project": Case(("project", grand, "--tilt-range", "-60", "60", "20")),
+        "pick": Case(("pick", tomogram, "--diameter", "60", *dark), resume),
+        "average": Case(("average", tomogram, "--picks", picks, "--box", "12", *dark)),
+        "evaluate volumes": Case(("evaluate", "volumes", tomogram, "--truth", grand)),
+        "evaluate wedge": Case(("evaluate", "wedge", tomogram, "--truth", grand, "--raw", tomogram,
+                                "--tilt-range", "-60", "60")),
+        "evaluate halves": Case(("evaluate", "halves", tomogram, str(data / "other.mrc"))),
+        "evaluate picks": Case(("evaluate", "picks", picks, "--truth", picks, "--tolerance", "20",
+                                "--voxel-size", "10")),
+        "evaluate realism": Case(("evaluate", "realism", "--synthetic", tomogram, "--real",
+                                  str(data / "other.mrc"), "--no-classifier")),
+        "evaluate trust": Case(("evaluate", "trust", tomogram, *one, *cpu)),
+        "report": Case(("report", str(data / "run"), "--tomograms", tomogram, "--no-trust", *cpu),
+                       file="report.html"),
     }
 
 
-def dual(words: Sequence[str], limit: Optional[int] = None) -> subprocess.Popen:
-    """Start a command; ``limit`` bytes for each file that it writes."""
+class Run:
+    """A command in a process of its own that was forked from this one."""
 
-    def limited() -> None:
+    def __init__(
+        self, words: Sequence[str], limit: Optional[int] = None, folder: Optional[Path] = None
+    ) -> None:
+        """``limit`` bytes for each file that it writes; temporary files in ``folder``."""
+        self._told = tempfile.TemporaryFile()
+        sys.stdout.flush()
+        self.number = os.fork()
+        if self.number == 0:
+            status = 70
+            try:
+                status = self._within(words, limit, folder)
+            except SystemExit as end:
+                status = int(end.code or 0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                for stream in (sys.stdout, sys.stderr):
+                    with contextlib.suppress(OSError, ValueError):
+                        stream.flush()
+                os._exit(status)
+
+    def _within(
+        self, words: Sequence[str], limit: Optional[int], folder: Optional[Path]
+    ) -> int:
+        from dual_core.cli.main import main
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(self._told.fileno(), 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+        if folder is not None:
+            tempfile.tempdir = str(folder)
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error as of a full disk instead
+        return main(list(words))
 
-    # Not measured by coverage: its own file would be what the limited size stops.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    environment = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "dual_core", *words], env=environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, preexec_fn=limited,
-    )
+    def send_signal(self, number: int) -> None:
+        """Nothing happens to one that has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.number, number)
+
+    def ended(self, timeout: float = 600) -> Tuple[int, str]:
+        """(status, what it said), with the status as `subprocess` has it."""
+        until = time.monotonic() + timeout
+        while True:
+            number, status = os.waitpid(self.number, os.WNOHANG)
+            if number:
+                break
+            if time.monotonic() > until:
+                os.kill(self.number, signal.SIGKILL)
+                os.waitpid(self.number, 0)
+                return 124, f"not at its end after {timeout:.0f} s"
+            time.sleep(0.003)
+        self._told.seek(0)
+        told = self._told.read().decode("utf-8", "replace")
+        self._told.close()
+        if os.WIFSIGNALED(status):
+            return -os.WTERMSIG(status), told
+        return os.WEXITSTATUS(status), told
 
 
-def finished(words: Sequence[str], limit: Optional[int] = None) -> Tuple[int, str, float]:
+def finished(
+    words: Sequence[str], limit: Optional[int] = None, folder: Optional[Path] = None
+) -> Tuple[int, str, float]:
     """Run a command to its end: (status, what it said, seconds)."""
     started = time.monotonic()
-    process = dual(words, limit)
-    _, told = process.communicate(timeout=600)
-    return process.returncode, told, time.monotonic() - started
+    status, told = Run(words, limit, folder).ended()
+    return status, told, time.monotonic() - started
+
+
+def import_everything() -> None:
+    """What the commands import while they work; and networks are small, previews few."""
+    import functools
+    import importlib
+    import pkgutil
+
+    import dual_core
+    from dual_core.networks.generators import NetworkConfig
+    from dual_core.training import config, loop
+
+    small = NetworkConfig((4, 6), noise_channels=(4, 4), code_size=4, noise_side=16,
+                          discriminator_channels=(4, 6))
+    for method in config.METHODS:
+        config._METHODS[method]["network"] = small
+    loop.RunOptions = functools.partial(loop.RunOptions, previews=1)
+
+    for module in pkgutil.walk_packages(dual_core.__path__, "dual_core."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in ("matplotlib.backends.backend_agg", "skimage.metrics", "skimage.restoration",
+                 "torch._dynamo", "PIL.Image", "gemmi"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: int) -> Iterator[bool]:
+    """A file system of so many bytes at a folder; whether it could be mounted."""
+    place.mkdir(exist_ok=True)
+    size = max(PAGE, size // PAGE * PAGE)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "dual-full", str(place)],
+        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    ) if shutil.which("mount") else None
+    mounted = done is not None and done.returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def make_data(folder: Path) -> None:
-    """A small tomogram, a grand model, and a model trained on them for a moment."""
+    """A small tomogram, a grand model, a model trained on them for a moment, and picks."""
+    from dual_core.particles import position_columns, write_csv
     from dual_core.volumes.reading import write_volume
 
     random = np.random.default_rng(0)
-    clean = (random.random((32, 96, 96)) > 0.98).astype(np.float32) * 9
+    clean = (random.random((32, 48, 48)) > 0.98).astype(np.float32) * 9
     write_volume(folder / "grand.mrc", clean, 10.0)
-    noise = random.standard_normal(clean.shape).astype(np.float32)
-    write_volume(folder / "tomogram.mrc", noise - clean, 10.0)
+    for name in ("tomogram", "other"):
+        noise = random.standard_normal(clean.shape).astype(np.float32)
+        write_volume(folder / f"{name}.mrc", noise - clean, 10.0)
+    write_csv(folder / "picks.csv", position_columns(random.uniform(8, 24, (12, 3)), 10.0))
     words = [*cases(folder)["train"].words, "--iterations", "2", "--output", str(folder / "run")]
     status, told, _ = finished(words)
     if status:
@@ -115,92 +235,110 @@ def results(folder: Path) -> Dict[str, str]:
     return found
 
 
-def left_over(folder: Path) -> List[str]:
-    """What has a temporary name."""
-    return [path.name for path in folder.rglob("*")
-            if path.name.startswith(".") or path.name == "checkpoint.new"]
+def left_over(*folders: Path) -> List[str]:
+    """What has a temporary name, and anything in the second folder, the system's for such files."""
+    return [path.name for folder in folders for path in folder.rglob("*")
+            if path.name.startswith(".") or path.name == "checkpoint.new" or folder is folders[-1]]
+
+
+def with_output(case: Case, folder: Path) -> List[str]:
+    """The words of a command that writes into a folder."""
+    folder.mkdir(exist_ok=True)
+    return [*case.words, "--output", str(folder / case.file if case.file else folder / "out")]
 
 
 def killed_once(
     case: Case, whole: Dict[str, str], seconds: float, number: int, folder: Path,
     random: np.random.Generator,
-) -> str:
-    """Kill a run at a random time and run it again; what went wrong, or nothing."""
-    output = folder / "out"
+) -> Tuple[str, bool]:
+    """Kill a run at a random time and run it again; (what went wrong or nothing, was it in time)."""
+    output, system = folder / "output", folder / "system"
     shutil.rmtree(output, ignore_errors=True)
-    words = [*case.words, "--output", str(output)]
-    process = dual(words)
-    time.sleep(seconds * (0.35 + 0.65 * float(random.random())))
-    process.send_signal(number)
-    _, told = process.communicate(timeout=120)
-    expected = {0, -number, 128 + number}
-    if process.returncode not in expected:
-        return f"status {process.returncode} after signal {number}: {told[-300:]}"
-    if number != signal.SIGKILL and output.exists() and left_over(output):
-        return f"left over after signal {number}: {left_over(output)}"
-    if output.exists() and case.words[0] != "train":
+    words = with_output(case, output)
+    run = Run(words, folder=system)
+    time.sleep(seconds * float(random.random()))
+    run.send_signal(number)
+    status, told = run.ended(120)
+    if status not in {0, -number, 128 + number}:
+        return f"status {status} after signal {number}: {told[-300:]}", True
+    if number != signal.SIGKILL and left_over(output, system):
+        return f"left over after signal {number}: {left_over(output, system)}", True
+    if case.words[0] != "train":
         differing = [name for name, value in results(output).items()
-                     if not name.startswith(".") and whole.get(name) != value]
+                     if not any(part.startswith(".") for part in Path(name).parts)
+                     and Path(name).name not in GROWING and whole.get(name) != value]
         if differing:
-            return f"not whole: {differing}"
-    there = output.exists() and any((output / name).exists()
-                                    for name in ("checkpoint", "checkpoint.previous"))
+            return f"not whole: {differing}", True
+    there = any((output / "out" / name).exists() for name in ("checkpoint", "checkpoint.previous"))
     again = case.again if case.words[0] != "train" or there else ()
-    status, told, _ = finished([*words, *again])
-    if status:
-        return f"the second run ended with status {status}: {told[-300:]}"
+    second, told, _ = finished([*words, *again], folder=system)
+    if second:
+        return f"the second run ended with status {second}: {told[-300:]}", True
     if results(output) != whole:
-        return "the result is another one"
-    if left_over(output):
-        return f"left over after the next run: {left_over(output)}"
+        return "the result is another one", True
+    if left_over(output, system):
+        return f"left over after the next run: {left_over(output, system)}", True
+    return "", status != 0
+
+
+def full_disk(case: Case, share: float, needed: int, folder: Path) -> str:
+    """A run on a disk with a share of the bytes that it needs; what went wrong, or nothing."""
+    place, system = folder / "full", folder / "system"
+    shutil.rmtree(place, ignore_errors=True)
+    size = int(share * needed)
+    with small_disk(place, size) as mounted:
+        limit = None if mounted else max(size // 4, 100)
+        status, told, _ = finished(with_output(case, place), limit, system)
+        lines = [line for line in told.splitlines() if "error" in line]
+        if status == 0:  # its files are smaller than was thought
+            return ""
+        if "Traceback" in told or "unexpected" in told or not lines:
+            return f"status {status}: {told[-300:]}"
+        if left_over(place, system):
+            return f"left over: {left_over(place, system)}"
     return ""
 
 
-def full_disk(case: Case, size: int, folder: Path) -> str:
-    """A run that may not write files of more than ``size`` bytes; what went wrong, or nothing."""
-    output = folder / "full"
-    shutil.rmtree(output, ignore_errors=True)
-    status, told, _ = finished([*case.words, "--output", str(output)], size)
-    lines = [line for line in told.splitlines() if "error" in line]
-    if status == 0:
-        return ""  # all its files are smaller
-    if "Traceback" in told or "unexpected" in told or not lines:
-        return f"status {status}: {told[-300:]}"
-    if output.exists() and left_over(output):
-        return f"left over: {left_over(output)}"
-    return ""
+def bytes_needed(folder: Path) -> int:
+    """On a file system of whole pages."""
+    return sum(-(-path.stat().st_size // PAGE) * PAGE for path in folder.rglob("*"))
 
 
 def try_all(
-    names: Sequence[str], kills: int, seed: int, say: Callable[[str], object] = print
+    names: Sequence[str], kills: int, seed: int, say: Callable[[str], object] = print,
+    full_at: Sequence[float] = FULL_AT,
 ) -> Tuple[Dict[str, Counter], List[str]]:
-    """Kill every command so many times, and give each a full disk; (counts, failures)."""
+    """Kill every command so many times, and give each full disks; (counts, failures)."""
+    import_everything()
     random = np.random.default_rng(seed)
     counts: Dict[str, Counter] = {name: Counter() for name in names}
     failures: List[str] = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        (folder / "system").mkdir()
         make_data(folder)
         for name in names:
-            case = cases(folder)[name]
+            case, found = cases(folder)[name], counts[name]
             reference = folder / "reference"
             shutil.rmtree(reference, ignore_errors=True)
-            status, told, seconds = finished([*case.words, "--output", str(reference)])
+            words = with_output(case, reference)
+            status, told, seconds = finished(words, folder=folder / "system")
             if status:
                 raise SystemExit(f"{name}: {told}")
             whole = results(reference)
             for at in range(kills):
                 kind = "SIGKILL" if at % 2 == 0 else list(SIGNALS)[1 + at // 2 % 3]
-                wrong = killed_once(case, whole, seconds, SIGNALS[kind], folder, random)
-                counts[name][kind] += 1
-                counts[name]["wrong"] += bool(wrong)
+                wrong, in_time = killed_once(case, whole, seconds, SIGNALS[kind], folder, random)
+                found[kind] += 1
+                found["in time"] += in_time
+                found["wrong"] += bool(wrong)
                 failures += [f"{name}, {kind}: {wrong}"] if wrong else []
-            for size in (100, 5000, 100_000, 1_000_000)[: 4 if kills > 2 else 1]:
-                wrong = full_disk(case, size, folder)
-                counts[name]["full disk"] += 1
-                counts[name]["wrong"] += bool(wrong)
-                failures += [f"{name}, files of {size} bytes: {wrong}"] if wrong else []
-            say(f"{name}: {dict(counts[name])}")
+            for share in full_at:
+                wrong = full_disk(case, share, bytes_needed(reference), folder)
+                found["full disk"] += 1
+                found["wrong"] += bool(wrong)
+                failures += [f"{name}, disk full at {share:g}: {wrong}"] if wrong else []
+            say(f"{name}, {seconds:.1f} s: {dict(found)}")
     return counts, failures
 
 
@@ -212,10 +350,11 @@ def main() -> int:
     parser.add_argument("--commands", nargs="+", choices=list(cases(Path())), metavar="NAME",
                         default=list(cases(Path())))
     args = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     started = time.monotonic()
     each = -(-args.kills // len(args.commands))
     counts, failures = try_all(args.commands, each, args.seed)
-    columns = [*SIGNALS, "full disk", "wrong"]
+    columns = [*SIGNALS, "in time", "full disk", "wrong"]
     print("| command | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for name, found in counts.items():

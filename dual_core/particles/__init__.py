@@ -17,6 +17,7 @@ file (3.1: ``relion_preprocess``, 5: ``relion_tomo_import_particles``).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -125,13 +126,23 @@ class ParticleList:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all.
+
+    Raises
+    ------
+    DualError
+        When the disk is full or the folder cannot be written.
+    """
     temporary = temporary_name(path)
     try:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(temporary, path)
+    except OSError as error:
+        raise DualError(
+            f"{path} cannot be written ({error.strerror}); free disk space or choose another folder"
+        ) from error
     finally:
-        if temporary.exists():
+        with contextlib.suppress(OSError):
             temporary.unlink()
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set, TypeVar, Union
 
 from dual_core.errors import DualError
+from dual_core.particles import write_text
 from dual_core.tasks.batch import BatchRecord, BatchSummary, Job, read_entries
 
 logger = logging.getLogger(__name__)
@@ -78,15 +78,7 @@ class ShardStatus:
             "planned": self._planned,
             "failed": {self._outputs[source]: message for source, message in failed.items()},
         }
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-            os.replace(temporary, self._path)
-        except OSError as error:
-            raise DualError(
-                f"{self._path} cannot be written ({error.strerror}); free disk space or choose "
-                "another --output"
-            ) from error
+        write_text(self._path, json.dumps(content, indent=1))
 
 
 def batches_in(folder: PathLike) -> List[str]:

@@ -151,6 +151,8 @@ class Trainer:
         config, model = self.config, self.model
         mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
         encoded = self._encoded(batch.tomogram)
+        # Outside of bfloat16, like the other small networks; see the notes of this class.
+        mask_again = model.noise_decoder(encoded)
         with autocast(self.device, self.bfloat16):
             fake_density = model.denoiser(batch.tomogram).float()
             fake_tomogram = model.structural_generator(batch.density + mask).float()  # equation 1
@@ -159,7 +161,7 @@ class Trainer:
             ).float()
             tomogram_again = model.structural_generator(  # equation 2
                 share_gradient(fake_density, config.noisy_cycle_share)
-                + model.noise_decoder(encoded)
+                + mask_again
             ).float()
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
 

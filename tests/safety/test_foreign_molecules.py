@@ -10,6 +10,9 @@ import pytest
 
 from dual_core.errors import DualError
 from dual_core.grand_models.molecules.atomic import atomic_density
+from dual_core.grand_models.molecules.maps import map_density
+from dual_core.grand_models.molecules.sources import MoleculeSpec, load_molecule
+from dual_core.volumes.reading import write_volume
 
 gemmi = pytest.importorskip("gemmi")
 
@@ -137,3 +140,33 @@ def test_an_assembly_with_undefined_numbers_is_refused(tmp_path):
     )
     with pytest.raises(DualError, match="b.pdb"):
         mass(write(tmp_path / "b.pdb", chain(), head=head))
+
+
+@pytest.mark.parametrize("column", [13, 17, 21, 26])
+@pytest.mark.parametrize("alternate", ["", "A"])
+def test_names_that_are_no_text_are_refused_or_do_not_matter(tmp_path, column, alternate):
+    path = write(tmp_path / "latin.pdb", chain(0.0, alternate=alternate))
+    lines = path.read_bytes().split(b"\n")
+    lines[4] = lines[4][:column] + b"\xe1" + lines[4][column + 1 :]
+    path.write_bytes(b"\n".join(lines))
+    try:
+        assert mass(path) > 0
+    except DualError as error:
+        assert "latin.pdb" in str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("mass_kDa", [1e-3, 0.05])
+def test_molecules_without_weight_on_their_grid_are_refused(tmp_path, mass_kDa):
+    spec = MoleculeSpec("thin", path=write(tmp_path / "thin.pdb", chain()), mass_kDa=mass_kDa)
+    with pytest.raises(DualError, match="mass_kDa"):
+        load_molecule(spec, 20.0, 80.0)
+
+
+@pytest.mark.parametrize("value", [3e38, 1e20])
+@pytest.mark.parametrize("share", [1e-3, 0.5])
+def test_maps_beyond_what_can_be_computed_with_are_refused(tmp_path, value, share):
+    values = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
+    values[np.random.default_rng(1).random(values.shape) < share] = value
+    write_volume(tmp_path / "map.mrc", values, 10.0)
+    with pytest.raises(DualError, match="map.mrc"):
+        map_density(tmp_path / "map.mrc", 10.0, 30.0)

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dual_core.cli.main import main
 from dual_core.errors import DualError
+from dual_core.networks.card import ModelCard
+from dual_core.networks.generators import NetworkConfig
+from dual_core.networks.model import DualModel, plain_config
 from dual_core.safety import open_files
 from dual_core.volumes.byte_volumes import as_mask
 from dual_core.volumes.header import HEADER_BYTES
@@ -91,14 +95,53 @@ def test_place_in_the_cell_is_read_in_space_and_written_again(tmp_path):
     assert open_volume(path).facts.start == (7, -6, 5)
 
 
-def test_commands_that_keep_the_grid_keep_both_places(tmp_path):
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory) -> Path:
+    """A model that works at 10 A, of random weights."""
+    network = NetworkConfig((4, 6), noise_channels=(4, 4), code_size=4, noise_side=16,
+                            discriminator_channels=(4, 6))
+    card = ModelCard(10.0, "bright", plain_config(network), tilt_range_deg=(-60.0, 60.0))
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    torch.manual_seed(0)
+    DualModel(network, card).save(path)
+    return path
+
+
+GRID_KEEPING = {
+    "project": ["--tilt-range", "-60", "60", "20"],
+    "project, halves": ["--halves", "--tilt-range", "-60", "60", "20"],
+    "denoise": [],
+    "denoise, nothing removed": ["--strength", "0"],
+    "denoise, tilt axis x": ["--tilt-axis", "x"],
+    "denoise, explained": ["--explained"],
+    "denoise, keep measured": ["--keep-measured", "yes"],
+    "simulate": ["--seed", "1"],
+    "translate, to clean": ["--direction", "to-clean"],
+    "translate, to noisy": ["--direction", "to-noisy"],
+    "compensate": [],
+    "compensate, tilt axis x": ["--tilt-axis", "x"],
+}
+
+
+@pytest.mark.parametrize("voxel_size_A", [10.0, 13.0])  # the model's, and one that is resampled
+@pytest.mark.parametrize("case", GRID_KEEPING)
+def test_commands_that_keep_the_grid_keep_both_places(tmp_path, untrained, case, voxel_size_A):
     random = np.random.default_rng(0)
-    grand = (random.random((16, 32, 32)) > 0.97).astype(np.float32)
+    grand = (random.random((16, 32, 24)) > 0.97).astype(np.float32)
     source = tmp_path / "g.mrc"
-    write_volume(source, grand, 10.0, (1.0, 2.0, 3.0), start=(4, 5, 6))
-    assert main(["project", str(source), "--output", str(tmp_path / "o"), "-q"]) == 0
-    facts = open_volume(tmp_path / "o" / "g_tomogram.mrc").facts
-    assert (facts.origin_A, facts.start) == ((1.0, 2.0, 3.0), (4, 5, 6))
+    write_volume(source, grand, voxel_size_A, (1.0, 2.0, 3.0), start=(4, -5, 6))
+    command = case.split(",")[0]
+    words = [command, str(source), "--output", str(tmp_path / "o"), "-q", *GRID_KEEPING[case]]
+    if command != "project":
+        words += ["--model", str(untrained), "--device", "cpu", "--contrast", "bright"]
+    assert main(words) == 0
+    results = sorted((tmp_path / "o").glob("*.mrc"))
+    assert results
+    for path in results:
+        found = open_volume(path)
+        assert found.shape == grand.shape
+        assert (found.facts.origin_A, found.facts.start) == ((1.0, 2.0, 3.0), (4, -5, 6))
+        assert found.voxel_size_A == pytest.approx(voxel_size_A)
 
 
 def test_an_extended_header_that_is_not_there_costs_nothing(tmp_path, caplog):

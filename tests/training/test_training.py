@@ -18,16 +18,16 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from dual_core.errors import DualError
-from dual_core.networks.card import read_card
+from dual_core.networks.card import ModelCard, read_card
 from dual_core.networks.generators import NetworkConfig, UNet
-from dual_core.networks.model import DualModel
+from dual_core.networks.model import DualModel, plain_config
 from dual_core.training.config import TrainingConfig, load_config, preset_config, save_config
 from dual_core.training.data import open_training_data
 from dual_core.training.loop import RunOptions, TrainingResult, train
 from dual_core.training.monitor import read_history
 from dual_core.training.rehearsal import share_gradient
 from dual_core.training.session import Session
-from dual_core.training.step import Trainer
+from dual_core.training.step import Batch, Trainer
 from dual_core.volumes.reading import open_volume, write_volume
 
 TINY = NetworkConfig(
@@ -485,3 +485,30 @@ def test_towards_the_end_gs_learns_from_its_rehearsals_alone(
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert ("structural_generator" in changed) is trains_gs
     assert {"denoiser", "noise_encoder", "noise_decoder"} <= changed
+
+
+@pytest.mark.parametrize("method", ["stable", "paper"])
+def test_only_the_u_nets_see_bfloat16(method: str) -> None:
+    """torch's weight gradients of 2 x 2 x 2 maps in bfloat16 are of memory never written."""
+    patch = 16 if method == "paper" else 24
+    small = preset_config("quick", method, patch=patch, batch=1)
+    torch.manual_seed(0)
+    model = DualModel(small.network, ModelCard(10.0, "bright", plain_config(small.network)))
+    seen: Dict[str, set] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, torch.nn.Conv3d):
+            layer.register_forward_hook(
+                lambda _, given, made, name=name.split(".")[0]: seen.setdefault(name, set()).add(
+                    (made.dtype, min(given[0].shape[2:]) > 2)
+                )
+            )
+    volume = torch.randn(1, 1, patch, patch, patch)
+    code = torch.randn(1, small.network.code_size)
+    Trainer(model, small, bfloat16=True).step(
+        Batch(volume, volume, volume, code, volume if method == "stable" else None), 0.0
+    )
+    for name in ("denoiser", "structural_generator"):
+        assert (torch.bfloat16, True) in seen[name]
+        assert (torch.bfloat16, False) not in seen[name]
+    for name in ("noise_encoder", "noise_decoder", "noisy_discriminator", "clean_discriminator"):
+        assert {kind for kind, _ in seen[name]} == {torch.float32}

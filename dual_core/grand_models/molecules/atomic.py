@@ -258,9 +258,13 @@ def atomic_density(path: Path, voxel_size_A: float, sigma_A: float,
         If gemmi is missing, the file is broken or the assembly unknown.
     """
     gemmi = _gemmi()
-    model, note = _assemble(_read(path), path, assembly)
-    mass = _mass_dalton(model)
-    _warn_of_missing_atoms(model, mass, path)
+    try:
+        model, note = _assemble(_read(path), path, assembly)
+        mass = _mass_dalton(model)
+        _warn_of_missing_atoms(model, mass, path)
+    except UnicodeDecodeError as error:  # gemmi hands names out as they are in the file
+        raise DualError(f"{path}: broken atomic model, it has names that are no text; "
+                        "download the file again") from error
     atoms = [atom for chain in model for residue in chain for atom in residue]
     if not atoms:
         raise DualError(f"{path}: broken atomic model, nothing but water in it; "

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from dual_core.errors import DualError
 from dual_core.grand_models.molecules.density import PROTEIN_DENSITY, resolution_sigma_A
-from dual_core.safety.limits import MOST_MOLECULE, VOXEL_SIZE_A, check_voxels, within
+from dual_core.safety.limits import GREY, MOST_MOLECULE, VOXEL_SIZE_A, check_voxels, within
 from dual_core.volumes.reading import ArrayVolume, open_volume
 from dual_core.volumes.resampling import ResampledVolume
 
@@ -107,6 +107,8 @@ def map_density(path: Path, voxel_size_A: float, resolution_A: float,
     values = volume.load().astype(np.float64)
     if not np.all(np.isfinite(values)):
         raise DualError(f"{path}: the map has NaN or infinite values; export it again")
+    for end in (values.min(), values.max()):
+        within(float(end), GREY, f"{path}: a value of the map", "export it again, or scale it")
     values_mean = values.mean()
     if float(np.mean((values - values_mean) ** 3)) < 0.0:
         raise DualError(f"{path}: density is dark in this map; invert it (multiply by -1)")
@@ -117,6 +119,9 @@ def map_density(path: Path, voxel_size_A: float, resolution_A: float,
                         f"from {values.min():g} to {values.max():g}, give another threshold")
     density = _resampled(np.where(inside, values, 0.0), volume.voxel_size_A, voxel_size_A,
                          resolution_A)
+    if not density.any():
+        raise DualError(f"{path}: nothing of its density is left on voxels of {voxel_size_A:g} A; "
+                        "check the map's voxel size, or give another threshold")
     if mass_kDa is None:
         mass_kDa = estimated_mass_kDa(density, voxel_size_A)
         origin = "estimated from its volume"

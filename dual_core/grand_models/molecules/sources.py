@@ -144,6 +144,10 @@ def molecule_from_density(spec: MoleculeSpec, density: np.ndarray, voxel_size_A:
     density *= mass_kDa * 1000.0 / (float(density.sum()) * voxel_size_A ** 3)
     centre = ndimage.center_of_mass(density)
     peak = float(density.max())
+    if peak <= TAIL_DENSITY:
+        raise DualError(f"{spec.name}: its density peaks at {peak:.2g} Da/A3 with a mass of "
+                        f"{mass_kDa:.2g} kDa, and proteins at about {PROTEIN_DENSITY:.2f}; give "
+                        "its mass_kDa in a YAML list of molecules, or another file")
     if peak > 5.0 * PROTEIN_DENSITY or peak < MASK_DENSITY:
         logger.warning("%s: its density peaks at %.2f Da/A3, proteins at about %.2f; is its mass "
                        "of %.0f kDa right?", spec.name, peak, PROTEIN_DENSITY, mass_kDa)
