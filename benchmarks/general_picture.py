@@ -2,7 +2,8 @@
 
     python benchmarks/general_picture.py --output docs/images/general.png
 
-Denoises shrec_like/tomo_9, real/insitu_1_even and real/13pf_MT with --model general and default options.
+Denoises shrec_like/tomo_9, real/insitu_1_even and real/13pf_MT with --model general and default
+options.
 """
 
 from __future__ import annotations
