@@ -96,6 +96,7 @@ def simulate(
     options = SimulateOptions(contrast, output_contrast, standardise, voxel_size_A=voxel_size_A)
     with files_of(grand_model, voxel_size_A, output, "grand model") as files:
         net = model_of(model)
+        net.card.require_all_networks("simulate")
         density = open_for_simulation(files.source, net.card, options)
         noise = draw_noise(net.config.code_size, seed, density.content, copy)
         if noise_from is not None:

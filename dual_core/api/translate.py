@@ -94,6 +94,7 @@ def translate(
         raise DualError("noise_from is for the direction to-noisy; leave it out")
     with files_of(tomogram, voxel_size_A, output, "tomogram") as files:
         net = model_of(model)
+        net.card.require_all_networks("translate")
         runner = make_translation_runner(
             net, direction, machine.device, machine.precision, machine.tile, machine.halo,
             machine.memory_GiB,

@@ -144,6 +144,14 @@ class ModelCard:
         """Whether the model has the denoiser and no other network."""
         return self.task == DENOISE
 
+    def require_all_networks(self, purpose: str) -> None:
+        """Raise a DualError where the model has the denoiser alone."""
+        if self.denoises_only:
+            raise DualError(
+                f"the model denoises only, and has no networks to {purpose} with; give one of "
+                "'dual train' (which can begin with it: --from)"
+            )
+
     @property
     def clean_domain_is_foreign(self) -> bool:
         """Whether the clean domain was found to lack much of what the tomograms show.

@@ -64,8 +64,8 @@ FILES = (
     "demo.json",
 )
 STEPS = [
-    "pack clean", "pack cells", "project", "first look", "train", "denoise", "simulate", "score", "draw",
-    "report",
+    "pack clean", "pack cells", "project", "first look", "train", "denoise", "simulate",
+    "score", "draw", "report",
 ]
 
 

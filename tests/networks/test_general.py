@@ -11,11 +11,13 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from dual_core.cli.main import main
 from dual_core.errors import DualError
 from dual_core.networks import card as card_module
 from dual_core.networks.card import GENERAL, ModelCard, model_file, read_card
 from dual_core.networks.generators import NetworkConfig
 from dual_core.networks.model import DualModel, plain_config, save_denoiser
+from dual_core.volumes.reading import write_volume
 
 LARGEST = 6_000_000  # bytes
 WHOLE = os.fspath(model_file(GENERAL))
@@ -117,3 +119,38 @@ def test_a_denoiser_alone_is_saved_and_read(tmp_path: Path, dtype: torch.dtype) 
     assert second.dtype == torch.float32
     error = float((first - second).square().mean() / first.var())
     assert error <= (1e-12 if dtype is torch.float32 else 1e-3)
+
+
+@pytest.mark.parametrize("command", ["simulate", "translate", "trust"])
+def test_what_needs_other_networks_is_refused_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture, command: str
+) -> None:
+    volume = tmp_path / "t.mrc"
+    write_volume(volume, np.random.default_rng(0).standard_normal((32, 32, 32)), 10.0)
+    arguments = {
+        "simulate": ["simulate"],
+        "translate": ["translate", "--direction", "to-noisy"],
+        "trust": ["evaluate", "trust"],
+    }[command]
+    arguments += ["--model", GENERAL, str(volume), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    told = capsys.readouterr().err.strip()
+    assert "denoises only" in told
+    assert "\n" not in told
+
+
+def test_info_shows_its_card(capsys: pytest.CaptureFixture) -> None:
+    assert main(["info", GENERAL]) == 0
+    assert "voxel_sizes_A" in capsys.readouterr().out
+
+
+def test_halves_are_judged_with_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    random = np.random.default_rng(1)
+    structure = gaussian_filter(random.standard_normal((48, 48, 48)), 2.5)
+    halves = [tmp_path / f"{name}.mrc" for name in ("even", "odd")]
+    for path in halves:
+        noise = random.standard_normal(structure.shape)
+        write_volume(path, (structure / structure.std() + 1.5 * noise).astype(np.float32), 10.0)
+    arguments = ["evaluate", "halves", "--model", GENERAL, *map(str, halves)]
+    assert main([*arguments, "--contrast", "bright", "--device", "cpu"]) == 0
+    assert "half coherence" in capsys.readouterr().out.lower()

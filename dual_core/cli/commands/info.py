@@ -15,6 +15,7 @@ from typing import Any, Dict
 
 from dual_core.cli.common import voxel_size
 from dual_core.cli.info_table import MODEL_SUFFIX, files_in, print_table
+from dual_core.networks.card import GENERAL
 
 EXAMPLE = """
 dual info run/model.safetensors
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="models (.safetensors), MRC volumes, or a folder",
+        help="models (.safetensors, or 'general'), MRC volumes, or a folder",
     )
     parser.add_argument(
         "--table", action="store_true", help="a table, also of one file or a folder of results"
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     inside = files_in(path) if path.is_dir() else []
     models = [one for one in inside if one.suffix.lower() == MODEL_SUFFIX]
     # Of a training directory the reader of cards says where its model is.
-    if path.suffix.lower() == MODEL_SUFFIX or (inside and models == inside):
+    general = args.files == [GENERAL]
+    if general or path.suffix.lower() == MODEL_SUFFIX or (inside and models == inside):
         facts: Any = _model_facts(path)
     else:
         facts = _batch_facts(path)

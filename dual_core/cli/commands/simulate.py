@@ -162,6 +162,7 @@ def run(args: argparse.Namespace) -> int:
     copies = _plan_copies(args, shard)
     # Before torch is imported, which takes seconds.
     card = read_card(args.model)
+    card.require_all_networks("simulate")
 
     from dual_core.networks.model import DualModel
     from dual_core.tasks.simulate import SimulateOptions, warn_of_other_task

@@ -101,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         raise DualError("--noise-from is for --direction to-noisy; leave it out")
     # Before torch is imported, which takes seconds.
     card = read_card(args.model)
+    card.require_all_networks("translate")
 
     from dual_core.networks.model import DualModel
     from dual_core.tasks.simulation.noise_codes import encode_tomogram

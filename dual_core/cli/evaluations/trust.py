@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         if not Path(path).exists():
             raise DualError(f"{path}: no such file; check the path")
     card = read_card(args.model)
+    card.require_all_networks("judge it")
 
     from dual_core.evaluation.trust.examine import TrustOptions
     from dual_core.evaluation.trust.network_pass import networks_of

@@ -17,12 +17,15 @@ import numpy as np
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.linear_file import linear_of
+from dual_core.noise_model.own_model import own_linear_model
 from dual_core.tasks.denoise import make_runner
 from dual_core.tasks.domain_check import warn_of_domain
 from dual_core.tasks.given_volume import GivenTomogram, on_the_grid_of
 from dual_core.tasks.keep_measured import is_wanted, kept_array
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
 from dual_core.tiles.stream import run_tiled
+from dual_core.volumes.interface import ArrayVolume
+from dual_core.volumes.patches import StandardisedVolume
 from dual_core.volumes.reading import Triple, open_volume
 
 logger = logging.getLogger(__name__)
@@ -151,10 +154,6 @@ def networks_of(
 ) -> Networks:
     """The U-Nets of a `DualModel` on a device; ``on_pass`` is called after each pass."""
     denoiser = make_runner(model, device, precision, tile, halo)
-    restorer = NetworkRunner(
-        model.structural_generator, model.multiple, model.receptive_radius,
-        device, precision, tile, halo,
-    )
     turned = model.card.tilt_axis == "x"
 
     def run(runner: NetworkRunner, volume: np.ndarray) -> np.ndarray:
@@ -166,19 +165,33 @@ def networks_of(
     linear = linear_of(model.linear)
     denoise = functools.partial(run, denoiser)
 
+    def restore(volume: np.ndarray) -> np.ndarray:
+        model.card.require_all_networks("simulate")
+        restorer = NetworkRunner(
+            model.structural_generator, model.multiple, model.receptive_radius,
+            device, precision, tile, halo,
+        )
+        return run(restorer, volume)
+
     def combined(volume: np.ndarray) -> np.ndarray:
-        assert linear is not None
         both = (volume, denoise(volume))
         if turned:
             both = (both[0].swapaxes(1, 2), both[1].swapaxes(1, 2))
-        result = kept_array(*both, denoiser, linear, model.multiple)
+        result = kept_array(*both, denoiser, linear or _own_model(*both), model.multiple)
         return result.swapaxes(1, 2) if turned else result
 
-    keep = linear is not None and is_wanted("auto", model.card)
+    keep = is_wanted("auto", model.card)
     return Networks(
-        denoise, functools.partial(run, restorer), linear, model.card.tilt_axis,
+        denoise, restore, linear, model.card.tilt_axis,
         combined if keep else None,
     )
+
+
+def _own_model(tomogram: np.ndarray, density: np.ndarray) -> LinearModel:
+    """The linear model of a tomogram in memory, tilt axis y."""
+    entry = StandardisedVolume(ArrayVolume(tomogram, 1.0), 0.0, 1.0)
+    read = ArrayVolume(density, 1.0).read
+    return own_linear_model(entry, read, np.random.default_rng(0))
 
 
 def run_on_array(
