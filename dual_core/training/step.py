@@ -160,8 +160,7 @@ class Trainer:
                 share_gradient(fake_tomogram, config.clean_cycle_share)
             ).float()
             tomogram_again = model.structural_generator(  # equation 2
-                share_gradient(fake_density, config.noisy_cycle_share)
-                + mask_again
+                share_gradient(fake_density, config.noisy_cycle_share) + mask_again
             ).float()
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
 
