@@ -1,6 +1,7 @@
 # make demo            the engine alone in .venv, then the main job on a small synthetic cell
 # make test            everything in .venv, then ruff, mypy and every test with its coverage
 # make docs            the site of docs/ in docs/_build/html
+# make floors          the engine's tests with the lowest versions that setup.py allows, on Python 3.8
 # make scipion-demo    all of the plugin in one Scipion project (SCREENSHOTS=folder: and pictures)
 #
 # Another interpreter:       make test PYTHON=python3.12
@@ -23,16 +24,17 @@ PYTHON38 ?= $(shell for python in python3.8 "$$(pyenv prefix \
 	"$$python" -c 'import venv, ensurepip, tkinter' 2>/dev/null && echo "$$python" && break; done)
 VENV38 ?= $(VENV)/python38
 DOCS_VENV ?= $(VENV)/docs
+FLOORS_VENV ?= $(VENV)/floors
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS)
 INPUTS := setup.py dual_core/__init__.py $(wildcard $(CONSTRAINTS))
 
-.PHONY: help test demo docs scipion-demo lint unit environment python38 clean distclean
+.PHONY: help test demo docs floors scipion-demo lint unit environment python38 clean distclean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 test: packages-test lint unit
 
@@ -121,6 +123,28 @@ $(VENV38)/.stamp: $(INPUTS) | $(BIN)/python
 	@$(VENV38)/bin/python -m pip install --quiet --upgrade pip setuptools wheel
 	@$(VENV38)/bin/python -m pip install --quiet --no-build-isolation \
 	  -c $(VENV38)/constraints.txt -e .
+	@touch $@
+
+# The floors of setup.py: do they install together, and is the engine what it should be with them?
+# They are of the time of Python 3.8. FLOORS_PYTEST_ARGS chooses tests; those of Scipion, of the site
+# and of the house's rules need newer tools.
+FLOORS_TESTS ?= tests/safety tests/volumes tests/networks tests/tiles tests/noise_model tests/training \
+	tests/tasks tests/grand_models tests/physics tests/picking tests/evaluation tests/report tests/api
+
+floors: $(FLOORS_VENV)/.stamp
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(FLOORS_VENV)/bin/python -m pytest -q -p no:cacheprovider \
+	  $(FLOORS_TESTS) $(FLOORS_PYTEST_ARGS)
+
+$(FLOORS_VENV)/.stamp: setup.py constraints-floors.txt
+	@test -n "$(PYTHON38)" || { echo "There is no python3.8: make floors" \
+	  "PYTHON38=/path/to/python3.8" >&2; exit 1; }
+	@echo "Installing the lowest versions into $(FLOORS_VENV): some minutes, torch of then is large"
+	@$(PYTHON38) -m venv $(FLOORS_VENV)
+	@$(FLOORS_VENV)/bin/python -m pip install --quiet --upgrade pip setuptools wheel
+	@$(FLOORS_VENV)/bin/python -c '$(REQUIREMENTS)' core molecules baselines \
+	  > $(FLOORS_VENV)/requirements.txt
+	@$(FLOORS_VENV)/bin/python -m pip install --quiet --prefer-binary \
+	  -c constraints-floors.txt -r $(FLOORS_VENV)/requirements.txt pytest
 	@touch $@
 
 clean:

@@ -219,7 +219,10 @@ def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = safe_lines(super().format(record))
+        text = super().format(record)
+        # Lines that the message itself does not have are those of a name.
+        lines = record.exc_info or "\n" in str(record.msg)
+        text = safe_lines(text) if lines else printable(text, len(text))
         if record.levelno >= logging.WARNING:
             return f"{record.levelname.lower()}: {text}"
         return text

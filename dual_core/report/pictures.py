@@ -94,7 +94,7 @@ def file_picture(path: Path) -> Picture:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG",)) as image:
             content = image.convert("RGB")
     except (OSError, SyntaxError) as error:  # Pillow tells a broken PNG by a SyntaxError
         raise DualError(f"{path}: is no PNG picture or is damaged; delete it") from error

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 PathLike = Union[str, Path]
 
+LONGEST_NAME = 255  # bytes, of Linux's file systems
+
 
 @dataclass(frozen=True)
 class Job:
@@ -57,6 +59,12 @@ def plan_jobs(sources: Sequence[PathLike], folder: PathLike, suffix: str) -> Lis
     if folder.exists() and not folder.is_dir():
         raise DualError(f"{folder}: not a folder; give a folder for the output")
     jobs = [Job(Path(s), folder / f"{Path(s).stem}{suffix}.mrc") for s in sources]
+    for job in jobs:
+        if len(os.fsencode(job.output.name)) > LONGEST_NAME:
+            raise DualError(
+                f"{job.source}: the name of its result would be longer than the {LONGEST_NAME} "
+                "bytes of a file's name; rename the tomogram"
+            )
     counts = Counter(job.output for job in jobs)
     for output, count in counts.items():
         if count > 1:

@@ -71,7 +71,7 @@ class Trainer:
     -----
     Only the U-Nets, where all the time goes, run in bfloat16. The small networks stay in float32:
     oneDNN's bfloat16 weight gradient of a 3 x 3 x 3 convolution over a 2 x 2 x 2 map reads memory
-    that was never written (torch 2.13), and a discriminator ends on such maps.
+    that was never written (torch 2.13), and discriminators and the noise decoder have such maps.
     """
 
     def __init__(

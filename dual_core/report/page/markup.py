@@ -1,9 +1,11 @@
-"""HTML from nested function calls: every text is escaped, so that no file name can break a page."""
+"""HTML from nested function calls: no text can break a page or turn its writing."""
 
 from __future__ import annotations
 
 import html
 from typing import Any, Dict, Iterable, Sequence, Union
+
+from dual_core.safety.shown import safe_lines
 
 VOID = ("img", "meta", "br", "input", "link")
 
@@ -45,7 +47,7 @@ def together(*children: Child) -> Markup:
         if isinstance(child, Markup):
             parts.append(str(child))
         elif isinstance(child, (str, int, float)):
-            parts.append(html.escape(str(child)))
+            parts.append(html.escape(safe_lines(str(child))))
         else:
             parts.append(str(together(*child)))
     return Markup("".join(parts))
@@ -82,4 +84,4 @@ def _attribute(key: str, value: object) -> str:
     if value is None or value is False:
         return ""
     name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
+    return f" {name}" if value is True else f' {name}="{html.escape(safe_lines(str(value)))}"'

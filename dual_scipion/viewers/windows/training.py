@@ -140,7 +140,7 @@ class PreviewPane(ttk.Frame):
         self._image = None
         if self._pictures:
             try:
-                with Image.open(self._pictures[self.stepper.value][1]) as file:
+                with Image.open(self._pictures[self.stepper.value][1], formats=("PNG",)) as file:
                     self._image = file.convert("RGB")
             except OSError:  # removed since the folder was looked at, for example by a restart
                 self._image = None
