@@ -5,8 +5,8 @@
 Raw, denoised and explained volumes of 1024 x 1024 x 1024 voxels (float32) are made as sparse
 files: zeros that take no room on the disk, but pages of the memory once they are read. The window
 is opened on them, its slices are scrolled through in each plane, each one waited for, and the
-spectra are computed. ``blocked`` is the longest time that the window answered nothing. Before it begins, the
-files are dropped from the system's memory. It prints one line of JSON.
+spectra are computed. ``blocked`` is the longest time that the window answered nothing.
+Before it begins, the files are dropped from the system's memory. It prints one line of JSON.
 """
 
 from __future__ import annotations
