@@ -47,8 +47,8 @@ class ProtDualImportModel(ProtDualBase):
             display=params.EnumParam.DISPLAY_HLIST,
             label="Model from",
             help="*a file*: a training on the command line or in another project. *built-in "
-            "general model*: it was trained on simulated cells and comes with DUAL. It gives a first "
-            "look without training; *Adapt* in *denoise tomograms* fits it to your tomograms.",
+            "general model*: it was trained on simulated cells and comes with DUAL. It gives a "
+            "first look without training; *Adapt* in *denoise tomograms* fits it to your tomograms.",
         )
         form.addParam(
             "modelFile",
