@@ -7,10 +7,11 @@ tomograms may be larger than the memory.
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import warnings
 from contextlib import contextmanager
-from typing import Iterator, NamedTuple, Tuple
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 import mrcfile
 import numpy as np
@@ -20,6 +21,7 @@ from dual_core.errors import DualError
 AXES = ("z", "y", "x")
 _DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles; beyond them is gold, and the edge of the detector
 _MOST_VALUES = 250_000  # that percentiles are taken of
+_SLICES_AT_ONCE = 16
 _HEADER_BYTES = 1024
 _IMOD_STAMP = 1146047817
 _IMOD_SIGNED_BYTES = 1
@@ -47,7 +49,7 @@ def read_shape(path: str) -> Tuple[int, int, int]:
         return int(data.shape[0]), int(data.shape[1]), int(data.shape[2])
 
 
-def read_slice(path: str, axis: int, index: int) -> np.ndarray:
+def read_slice(path: str, axis: int, index: int, step: int = 1) -> np.ndarray:
     """One slice of an MRC volume.
 
     Parameters
@@ -58,6 +60,8 @@ def read_slice(path: str, axis: int, index: int) -> np.ndarray:
         Axis that the slice is perpendicular to: 0 (z), 1 (y) or 2 (x).
     index : int
         Voxels along that axis, counted from 0; beyond the volume the nearest slice is taken.
+    step : int
+        Of the slice only every so many voxels along both axes.
 
     Returns
     -------
@@ -70,13 +74,33 @@ def read_slice(path: str, axis: int, index: int) -> np.ndarray:
     DualError
         If the file is missing, no MRC file, cut short, an image or a Fourier transform.
     """
-    with _mapped(path) as data:
+    with _mapped(path, scattered=axis != 0) as data:
         index = min(max(int(index), 0), data.shape[axis] - 1)
-        return np.array(data[(slice(None),) * axis + (index,)], dtype=np.float32)
+        wanted: Tuple[Any, ...] = (slice(None, None, step),) * axis + (index,)
+        wanted += (slice(None, None, step),) * (len(AXES) - 1 - axis)
+        return np.array(data[wanted], dtype=np.float32)
 
 
-def read_columns(path: str, first: int, count: int) -> np.ndarray:
+def read_block(path: str, starts: Sequence[int], sides: Sequence[int]) -> np.ndarray:
+    """A box of a volume, float32 ``(z, y, x)``, of which ``starts`` is the first voxel.
+
+    Raises
+    ------
+    DualError
+        As `read_slice`.
+    """
+    box = tuple(slice(start, start + side) for start, side in zip(starts, sides))
+    with _mapped(path, scattered=True) as data:
+        return np.array(data[box], dtype=np.float32)
+
+
+def read_columns(
+    path: str, first: int, count: int, stale: Callable[[], bool] = lambda: False
+) -> Optional[np.ndarray]:
     """Some slices perpendicular to x at once, float32 ``(z, y, count)``; fewer at the end.
+
+    They touch every page of a file, which takes seconds for a large one: ``stale`` is asked on the
+    way, and None returned if it says so.
 
     Raises
     ------
@@ -84,7 +108,14 @@ def read_columns(path: str, first: int, count: int) -> np.ndarray:
         As `read_slice`.
     """
     with _mapped(path) as data:
-        return np.array(data[:, :, first : first + count], dtype=np.float32)
+        columns = slice(first, first + count)
+        found = np.empty((*data.shape[:2], len(range(*columns.indices(data.shape[2])))), np.float32)
+        for start in range(0, data.shape[0], _SLICES_AT_ONCE):
+            if stale():
+                return None
+            some = slice(start, start + _SLICES_AT_ONCE)
+            found[some] = data[some, :, columns]
+    return found
 
 
 def read_mean_slice(path: str, index: int, thickness: int) -> np.ndarray:
@@ -181,8 +212,12 @@ def scale_bar(width: int, voxel_size_A: float) -> ScaleBar:
 
 
 @contextmanager
-def _mapped(path: str) -> Iterator[np.ndarray]:
-    """The voxels of a file as an array ``(z, y, x)`` that is read where it is looked at."""
+def _mapped(path: str, scattered: bool = False) -> Iterator[np.ndarray]:
+    """The voxels of a file as an array ``(z, y, x)`` that is read where it is looked at.
+
+    ``scattered`` says that rows far from each other are wanted. Otherwise the system reads
+    another 128 KiB with each of them, which for a slice across 1024 sections takes seconds.
+    """
     if not os.path.exists(path):
         raise DualError(f"the file {path} does not exist; import the tomogram again")
     try:
@@ -197,6 +232,8 @@ def _mapped(path: str) -> Iterator[np.ndarray]:
         data = file.data
         if data is None:
             raise DualError(f"{path} cannot be read: it is cut short or no MRC volume; look at it")
+        if scattered and hasattr(mmap, "MADV_RANDOM"):
+            data._mmap.madvise(mmap.MADV_RANDOM)
         if data.ndim != len(AXES) or np.iscomplexobj(data):
             raise DualError(f"{path} is an image or a Fourier transform; give a volume")
         yield _in_order(_signed_or_not(data, file.header), file.header)

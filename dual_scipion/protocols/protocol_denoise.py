@@ -88,6 +88,18 @@ class ProtDualDenoise(ProtDualTomograms):
             "tomograms of cells. Models of DUAL 0.1 cannot do it.",
         )
         group.addParam(
+            "adaptMinutes",
+            params.FloatParam,
+            default=0.0,
+            validators=[params.GE(0, error="must be 0 or more minutes")],
+            label="Adapt for (minutes)",
+            help="First train the model further on these very tomograms for so long; no clean "
+            "volumes are needed. 0: take it as it is. For the built-in general model, or one from "
+            "other tomograms: 2 on a GPU, 10 on a CPU. Each run of the engine adapts to its own "
+            "tomograms (*Tomograms per run*, an expert field) and takes so long each time: for "
+            "more than some tens of tomograms train a model instead.",
+        )
+        group.addParam(
             "denoiseHalves",
             params.BooleanParam,
             default=False,
@@ -136,6 +148,7 @@ class ProtDualDenoise(ProtDualTomograms):
             "model": self.inputModel.get().getFileName(),
             "strength": self.strength.get(),
             "explained": self.writeExplained.get(),
+            "adapt": self.adaptMinutes.get() or None,
             "keep_measured": KEEP_MEASURED[self.keepMeasured.get()],
             "contrast": self.getEnumText("contrast"),
             "output_contrast": ("as-input", "as-model")[self.outputContrast.get()],
@@ -189,6 +202,8 @@ class ProtDualDenoise(ProtDualTomograms):
     def _summary(self) -> List[str]:
         summary = super()._summary()
         summary.append(f"Strength {self.strength.get():g}, with {self.inputModel.get()}.")
+        if self.adaptMinutes.get():
+            summary.append(f"Adapted to the tomograms for {self.adaptMinutes.get():g} minutes.")
         results = read_results(self.figuresPath(i) for i in sorted(self.registeredTsIds()))
         found = [one["correlation"] for one in results if one.get("correlation") is not None]
         if found:

@@ -10,9 +10,11 @@ from typing import Any, List
 import pyworkflow.protocol.params as params
 
 from dual_core.errors import DualError
-from dual_core.networks.card import read_card
+from dual_core.networks.card import GENERAL, model_file, read_card
 from dual_scipion.objects import DualModel
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
+
+FROM_FILE, BUILT_IN = range(2)
 
 
 class ImportModelOutputs(Enum):
@@ -22,7 +24,10 @@ class ImportModelOutputs(Enum):
 
 
 class ProtDualImportModel(ProtDualBase):
-    """Import a model of DUAL that was trained on the command line or in another project.
+    """Import a model of DUAL: the built-in general one, or one that was trained elsewhere.
+
+    The *general model* comes with DUAL and needs no training: import it, and *denoise tomograms*
+    gives a first look. A model trained on your own tomograms shows more.
 
     The file (model.safetensors of a training run) is copied into the project, so that the project
     can be moved. What the model is for is in the file itself: voxel size, contrast, what it was
@@ -35,31 +40,50 @@ class ProtDualImportModel(ProtDualBase):
     def _defineParams(self, form: Any) -> None:
         self._addInputSection(form)
         form.addParam(
+            "modelSource",
+            params.EnumParam,
+            choices=["a file", "built-in general model"],
+            default=FROM_FILE,
+            display=params.EnumParam.DISPLAY_HLIST,
+            label="Model from",
+            help="*a file*: a training on the command line or in another project. *built-in "
+            "general model*: it was trained on simulated cells and comes with DUAL. It gives a "
+            "first look without training; *Adapt* in *denoise tomograms* fits it to your tomograms.",
+        )
+        form.addParam(
             "modelFile",
             params.FileParam,
             important=True,
+            condition=f"modelSource == {FROM_FILE}",
             label="Model file",
             help="The file *model.safetensors* of a training run. It holds plain numbers and no "
             "code, so that opening one from somebody else is safe.",
         )
 
     def _insertAllSteps(self) -> None:
-        self._insertFunctionStep(self.importStep, self.modelFile.get(), needsGPU=False)
+        self._insertFunctionStep(self.importStep, self.source(), needsGPU=False)
+
+    def source(self) -> str:
+        """The path of the file, or the engine's name for the model that comes with it."""
+        if self.modelSource.get() == BUILT_IN:
+            return GENERAL
+        # A file of that very name is a file here.
+        return os.path.abspath(self.modelFile.get()) if self.modelFile.get() else ""
 
     def importStep(self, source: str) -> None:
         """Copy the file and make the output."""
         target = self._getExtraPath("model.safetensors")
         temporary = f"{target}.{os.getpid()}.tmp"
-        shutil.copyfile(source, temporary)
+        shutil.copyfile(model_file(source), temporary)
         os.replace(temporary, target)
         self._defineOutputs(**{self._outputName(): DualModel.fromFile(target)})
 
     def _validate(self) -> List[str]:
         """The file only: the engine is not needed."""
-        if not self.modelFile.get():
+        if not self.source():
             return ["Give the file of a model, model.safetensors of a training."]
         try:
-            read_card(self.modelFile.get())
+            read_card(self.source())
         except DualError as error:
             return [str(error)]
         return []

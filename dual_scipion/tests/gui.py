@@ -126,7 +126,8 @@ class Desk:
                 titles.append(book.tab(tab, "text"))
                 if wanted is not None and titles[-1] not in wanted:
                     continue
-                self.look(0.5)
+                self.look()
+                self.wait_for(window)
                 self.photograph(f"{name}_{titles[-1].lower().replace(' ', '_')}", window)
         if not titles:
             self.photograph(name, window)
@@ -180,7 +181,16 @@ class Desk:
         before = self.windows()
         self.view._analyzeResults(protocol, None)
         self.look(0.5)
-        return [window for window in self.windows() if window not in before]
+        opened = [window for window in self.windows() if window not in before]
+        for window in opened:
+            self.wait_for(window)
+        return opened
+
+    def wait_for(self, window: Any) -> None:
+        """Until nothing in a window is being read any more."""
+        parts = [part for part in (window, *descendants(window)) if hasattr(part, "busy")]
+        self.look_until(lambda: not any(part.busy() for part in parts), 30.0)
+        self.look()
 
     def use_wizard(self, form: FormWindow, name: str, picture: str) -> List[str]:
         """Press the wand behind a parameter, and OK in its window; return the window's texts."""
@@ -190,6 +200,7 @@ class Desk:
             # What takes its time is announced by dots.
             self.look()
             self.look_until(lambda: not any(text.endswith("...") for text in texts(dialog)), 30.0)
+            self.wait_for(dialog)
             seen.extend([dialog.title(), *texts(dialog)])
             self.photograph(picture, dialog)
             dialog._handleResult(RESULT_YES)

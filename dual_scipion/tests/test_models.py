@@ -8,10 +8,11 @@ from typing import Any, Dict, List
 from unittest import mock
 
 from dual_core.errors import DualError
-from dual_core.networks.card import read_card
+from dual_core.networks.card import GENERAL, read_card
 from dual_scipion import engine
-from dual_scipion.protocols import ProtDualImportModel, ProtDualTrain
+from dual_scipion.protocols import ProtDualDenoise, ProtDualImportModel, ProtDualTrain
 from dual_scipion.protocols.forms.train import MODE_CONTINUE, TASKS
+from dual_scipion.protocols.protocol_import_model import BUILT_IN
 from dual_scipion.tests import support, test_protocols
 
 
@@ -129,3 +130,26 @@ class TestModels(test_protocols.DualTest):
         self.assertIn("not a DUAL model", " ".join(wrong.validate()))
         with self.assertRaises(DualError):
             read_card(other)
+
+    def test_the_general_model_denoises_without_any_training(self) -> None:
+        protocol = self.newProtocol(ProtDualImportModel, modelSource=BUILT_IN)
+        self.assertEqual(protocol.validate(), [])
+        self.launchProtocol(protocol)
+        self.assertTrue(protocol.Model.getFileName().startswith("Runs/"))
+        self.assertEqual(protocol.Model.getCard(), read_card(GENERAL))
+        denoise = self.newProtocol(
+            ProtDualDenoise, useGpu=False, numberOfThreads=1, binThreads=1
+        )
+        for pointer, source, output in (
+            (denoise.inputTomograms, self.inputs.tomograms([self.tomogram("first")]), "Tomograms"),
+            (denoise.inputModel, protocol, "Model"),
+        ):
+            pointer.set(source)
+            pointer.setExtended(output)
+        self.assertEqual(denoise.validate(), [])
+        self.launchProtocol(denoise)
+        self.assertEqual(denoise.Tomograms.getSize(), 1)
+        self.assertIsNone(denoise.engineOptions(self.tomogram("first"))["adapt"])
+        denoise.adaptMinutes.set(2.5)
+        self.assertEqual(denoise.engineOptions(self.tomogram("first"))["adapt"], 2.5)
+        self.assertIn("Adapted to the tomograms for 2.5 minutes", " ".join(denoise.summary()))

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Tuple
 from unittest import TestCase, mock
 
 import numpy as np
@@ -138,8 +139,8 @@ class TestSpectra(FolderTest):
         z, _, x = np.indices((32, 48, 64))
         block = np.sin(2 * np.pi * (z / 8 + x / 4)).astype(np.float32)
         found = spectra.spectrum(block, 10.0, 1.0)
-        self.assertEqual(found.plane.shape, (32, 64))
-        peak = np.unravel_index(found.plane.argmax(), found.plane.shape)
+        self.assertEqual(found.planes["y"].shape, (32, 64))
+        peak = np.unravel_index(found.planes["y"].argmax(), found.planes["y"].shape)
         frequency = ((peak[0] - 16) / 32, (peak[1] - 32) / 64)
         self.assertIn(frequency, [(1 / 8, 1 / 4), (-1 / 8, -1 / 4)])
         highest = found.frequency[found.radial.argmax()]
@@ -150,7 +151,7 @@ class TestSpectra(FolderTest):
         fz, _, fx = np.meshgrid(*[np.fft.fftfreq(48)] * 3, indexing="ij")
         missing = np.abs(fx) < np.abs(fz) * np.tan(np.radians(30))
         block = np.fft.ifftn(np.where(missing, 0, np.fft.fftn(noise))).real
-        plane = spectra.spectrum(block, 10.0, 1.0).plane
+        plane = spectra.spectrum(block, 10.0, 1.0).planes["y"]
         self.assertLess(plane[40, 24], plane[24, 40] - 1)
 
     def test_only_the_middle_of_a_large_volume_is_read(self) -> None:
@@ -237,3 +238,57 @@ class TestScene(FolderTest):
         shown = self.volumes()
         self.write("denoised.mrc", np.zeros((5, 6, 7), np.float32))
         self.assertIn("different sizes", Scene(shown).pictures("xy", 3)[2].problem)
+
+
+class TestLargeVolumes(FolderTest):
+    """What stands in until a slice has been read, and smaller pictures for small panels."""
+
+    def volume(self) -> Tuple[str, np.ndarray]:
+        volume = np.random.default_rng(5).normal(size=(20, 30, 8)).astype(np.float32)
+        return self.write("large.mrc", volume), volume
+
+    def test_a_slice_along_the_columns_is_first_shown_coarsely(self) -> None:
+        path, volume = self.volume()
+        scene = Scene(Shown("TS", 10.0, (("raw", path),)))
+        with mock.patch.object(planes, "_MANY_ROWS", 100), mock.patch.object(
+            planes, "_THIN_SIDE", 10
+        ):
+            (rough,), (fine,) = scene.views("yz", 4)
+            assert rough.image is not None and fine.image is not None
+            np.testing.assert_array_equal(rough.image, volume[::3, ::3, 4])
+            self.assertEqual(rough.extent, (-1.5, 28.5, -1.5, 19.5))
+            np.testing.assert_array_equal(fine.image, volume[:, :, 4])
+            self.assertEqual(fine.extent, (-0.5, 29.5, -0.5, 19.5))
+            self.assertEqual(len(list(scene.views("yz", 4))), 1, "it is kept")
+            self.assertEqual(len(list(scene.views("yz", 5))), 1, "it is in the slab")
+            self.assertEqual(len(list(scene.views("xy", 5))), 1, "it is read at once")
+
+    def test_what_is_not_wanted_any_more_is_not_read(self) -> None:
+        path, _ = self.volume()
+        scene = Scene(Shown("TS", 10.0, (("raw", path),)))
+        self.assertEqual(list(scene.views("yz", 4, stale=lambda: True)), [])
+        self.assertEqual(len(list(scene.views("yz", 4))), 1)
+
+    def test_a_small_panel_gets_the_means_of_voxels(self) -> None:
+        path, volume = self.volume()
+        scene = Scene(Shown("TS", 10.0, (("raw", path),)))
+        ((picture,),) = scene.views("xz", 7, factor=3)
+        assert picture.image is not None
+        self.assertEqual((picture.image.shape, picture.extent), ((6, 2), (-0.5, 5.5, -0.5, 17.5)))
+        self.assertAlmostEqual(float(picture.image[1, 1]), float(volume[3:6, 7, 3:6].mean()), 5)
+
+    def test_only_so_many_bytes_are_kept(self) -> None:
+        kept = planes.Kept(100)
+        for key in range(4):
+            kept.keep(key, np.zeros(40, np.uint8))
+            kept.get(0)
+        self.assertEqual([key for key in range(4) if kept.get(key) is not None], [0, 3])
+
+    def test_the_wedge_of_either_tilt_axis_has_its_plane(self) -> None:
+        noise = np.random.default_rng(2).normal(size=(48, 48, 48))
+        fz, fy, _ = np.meshgrid(*[np.fft.fftfreq(48)] * 3, indexing="ij")
+        missing = np.abs(fy) < np.abs(fz) * np.tan(np.radians(30))
+        block = np.fft.ifftn(np.where(missing, 0, np.fft.fftn(noise))).real
+        found = spectra.spectrum(block, 10.0, 1.0).planes
+        self.assertLess(found["x"][40, 24], found["x"][24, 40] - 1)
+        self.assertLess(found["y"][40, 44], found["x"][24, 40] - 1, "it lies inside the wedge")

@@ -6,8 +6,9 @@ Arrays and files only, no window. Volumes are ``(z, y, x)``.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
-from typing import Dict, NamedTuple, Tuple
+import threading
+from collections import OrderedDict
+from typing import Any, Callable, Dict, Hashable, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from dual_scipion.slices import read_columns, read_shape, read_slice
 
 COLUMNS = 2  # the axis along which voxels lie side by side in the file
 _SLAB = 32  # slices that are read together along it
-_SLABS = 3  # in the memory: 360 MiB for three volumes of 1000 x 1000 voxels (z, y)
+_SLAB_BYTES = 400 << 20  # of slabs in the memory: three volumes of 1000 x 1000 voxels (z, y)
+_THIN_SIDE = 96  # voxels of a thinned slice along its longer axis, at least
+_MANY_ROWS = 1 << 18  # of a volume whose slices along the columns take more than a moment
 _SAMPLE_SLICES = 8
 _SAMPLE_SIDE = 256  # values of a sampled slice along each axis
 
@@ -43,8 +46,24 @@ class Relation(NamedTuple):
 def cut(path: str, plane: str, index: int) -> np.ndarray:
     """One slice of a file, float32 ``(vertical, horizontal)``; the lowest coordinate is in row 0.
 
+    Raises
+    ------
+    DualError
+        If the file cannot be read.
+    """
+    found = cut_unless(lambda: False, path, plane, index)
+    assert found is not None
+    return found
+
+
+def cut_unless(
+    stale: Callable[[], bool], path: str, plane: str, index: int
+) -> Optional[np.ndarray]:
+    """The same, or None if reading was broken off.
+
     A slice along the columns touches all pages of a file. So its neighbours are read along with
-    it, which costs no more, and the last of these slabs stay in the memory.
+    it, which costs no more, and the last of these slabs stay in the memory. Reading one is broken
+    off when ``stale`` says so.
 
     Raises
     ------
@@ -54,20 +73,91 @@ def cut(path: str, plane: str, index: int) -> np.ndarray:
     axis = PLANES[plane].axis
     if axis != COLUMNS:
         return read_slice(path, axis, index)
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return read_slice(path, axis, index)  # which tells what is wrong
     index = min(max(int(index), 0), read_shape(path)[axis] - 1)
-    slab = _slab(path, facts.st_mtime_ns, facts.st_size, index // _SLAB)
+    number = index // _SLAB
+    key = _key_of(path, number)
+    slab = _slabs.get(key)
+    if slab is None:
+        slab = read_columns(path, number * _SLAB, _SLAB, stale)
+        if slab is None:
+            return None
+        _slabs.keep(key, slab)
     found: np.ndarray = slab[:, :, index % _SLAB].copy()
     return found
 
 
-@lru_cache(maxsize=_SLABS)
-def _slab(path: str, changed: int, size: int, number: int) -> np.ndarray:
-    """Some neighbouring slices along the columns; a file that has changed is read anew."""
-    return read_columns(path, number * _SLAB, _SLAB)
+def thinned(path: str, plane: str, index: int) -> Optional[np.ndarray]:
+    """A slice of which only every so many voxels are read; None where all of it is read as fast.
+
+    It stands in for a slice along the columns of a large volume until that has been read.
+
+    Raises
+    ------
+    DualError
+        If the file cannot be read.
+    """
+    axis = PLANES[plane].axis
+    if axis != COLUMNS:
+        return None
+    depth, height, width = read_shape(path)
+    index = min(max(int(index), 0), width - 1)
+    if depth * height < _MANY_ROWS or _slabs.get(_key_of(path, index // _SLAB)) is not None:
+        return None
+    return read_slice(path, axis, index, thinning(depth, height))
+
+
+def thinning(depth: int, height: int) -> int:
+    """Voxels from one to the next of a thinned slice."""
+    return max(1, max(depth, height) // _THIN_SIDE)
+
+
+def _key_of(path: str, number: int) -> Tuple[str, int, int, int]:
+    """What a slab is kept under: a file that has changed is read anew."""
+    facts = os.stat(path)
+    return path, facts.st_mtime_ns, facts.st_size, number
+
+
+class Kept:
+    """The last things that were read, as many as fit into a number of bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._bytes = 0
+        self._things: OrderedDict[Hashable, Tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any:
+        """What is kept under a key, or None."""
+        with self._lock:
+            if key not in self._things:
+                return None
+            self._things.move_to_end(key)
+            return self._things[key][0]
+
+    def keep(self, key: Hashable, thing: Any, size: Optional[int] = None) -> None:
+        """Keep something of a size in bytes (that of the array); the oldest make room for it."""
+        size = thing.nbytes if size is None else size
+        with self._lock:
+            self._bytes -= self._things.pop(key, (None, 0))[1]
+            self._things[key] = thing, size
+            self._bytes += size
+            while self._bytes > self._most and len(self._things) > 1:
+                self._bytes -= self._things.popitem(last=False)[1][1]
+
+
+_slabs = Kept(_SLAB_BYTES)
+
+
+def smaller(image: np.ndarray, factor: int) -> np.ndarray:
+    """The means of blocks of so many values along both axes; what is left at the ends is cut."""
+    if factor < 2:
+        return image
+    rows, columns = (side // factor * factor for side in image.shape)
+    cut_off = image[:rows, :columns]
+    # Sums of slices: several times as fast as a mean over two short axes.
+    along: Any = sum(cut_off[start::factor] for start in range(factor))
+    both: Any = sum(along[:, start::factor] for start in range(factor))
+    return np.asarray(both / np.float32(factor**2))
 
 
 def sample(path: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from dual_scipion.viewers import planes, spectra
 from dual_scipion.viewers.shown import Shown
 
 CLASSES = "classes"
+_KEPT_BYTES = 256 << 20  # of pictures
+Stale = Callable[[], bool]
 
 
 class Picture(NamedTuple):
@@ -22,10 +24,12 @@ class Picture(NamedTuple):
     ----------
     title : str
     image : ndarray, (vertical, horizontal), or None
+        Where it is a smaller one, a value stands for several voxels along both axes.
     limits : values that are black and white.
     classes : ndarray of int, (vertical, horizontal), or None
         Drawn over the image; 0 is nothing.
     problem : why there is no image, for the user.
+    extent : of the image in voxels: left, right, bottom, top.
     """
 
     title: str
@@ -33,6 +37,14 @@ class Picture(NamedTuple):
     limits: Tuple[float, float] = (0.0, 1.0)
     classes: Optional[np.ndarray] = None
     problem: str = ""
+    extent: Tuple[float, float, float, float] = (-0.5, 0.5, -0.5, 0.5)
+
+
+_Read = Callable[[str, str], Optional[np.ndarray]]
+
+
+class _NothingError(Exception):
+    """There is nothing to show yet."""
 
 
 class Scene:
@@ -58,6 +70,7 @@ class Scene:
         self._problems: Dict[str, str] = {}
         self._limits: Dict[str, Tuple[float, float]] = {}
         self._relation: Optional[planes.Relation] = None
+        self._kept = planes.Kept(_KEPT_BYTES)
         samples: Dict[int, np.ndarray] = {}
         for number, (title, path) in enumerate(shown.volumes):
             try:
@@ -114,50 +127,102 @@ class Scene:
 
         Raises nothing: a panel that cannot be read has a `problem` in it.
         """
-        pictures = [self._volume(title, path, plane, index) for title, path in self.shown.volumes]
-        if self.shown.difference is not None:
-            pictures.append(self._difference(pictures, plane, index))
-        if self.shown.classes is not None:
-            pictures.append(self._classes(pictures[len(self.shown.volumes) - 1], plane, index))
-        return pictures
+        *_, found = self.views(plane, index)
+        return found
 
-    def _volume(self, title: str, path: str, plane: str, index: int) -> Picture:
-        if title in self._problems:
-            return Picture(title, None, problem=self._problems[title])
+    def views(
+        self, plane: str, index: int, factor: int = 1, stale: Stale = lambda: False
+    ) -> Iterator[List[Picture]]:
+        """The same, first in a quick coarse view where the volumes are large (see `thinned`).
+
+        Parameters
+        ----------
+        plane, index : the slice.
+        factor : so many voxels along both axes become one value of the images.
+        stale : whether the slice is not wanted any more; what takes long is broken off then.
+        """
+        key = plane, index, factor
+        found = self._kept.get(key)
+        if found is None:
+            rough = self._collect(lambda path: planes.thinned(path, plane, index))
+            if rough is not None:
+                depth, height = (self.shape or (1, 1, 1))[:2]
+                yield [_placed(picture, planes.thinning(depth, height), 0.5) for picture in rough]
+            found = self._collect(lambda path: planes.cut_unless(stale, path, plane, index))
+            if found is None:
+                return
+            found = [_placed(_smaller(picture, factor), factor, 0.5 / factor) for picture in found]
+            size = sum(one.nbytes for p in found for one in (p.image, p.classes) if one is not None)
+            self._kept.keep(key, found, size)
+        yield found
+
+    def _collect(self, read: Callable[[str], Optional[np.ndarray]]) -> Optional[List[Picture]]:
+        """All panels, by a way to read a slice; None if that gives nothing for one of them."""
+        images: Dict[str, np.ndarray] = {}
+        problems: Dict[str, str] = {}
+
+        def image(title: str, path: str) -> Optional[np.ndarray]:
+            """The slice of a file, or why there is none."""
+            if title in self._problems:
+                problems[title] = self._problems[title]
+                return None
+            if path not in images:
+                try:
+                    found = read(path)
+                except (DualError, OSError) as error:
+                    problems[title] = str(error)
+                    return None
+                if found is None:
+                    raise _NothingError
+                images[path] = found
+            return images[path]
+
         try:
-            return Picture(title, planes.cut(path, plane, index), self._limits[title])
-        except DualError as error:
-            return Picture(title, None, problem=str(error))
+            pictures = [
+                Picture(title, image(title, path), self._limits.get(title, (0.0, 1.0)))
+                for title, path in self.shown.volumes
+            ]
+            if self.shown.difference is not None:
+                pictures.append(self._difference(pictures, image))
+            if self.shown.classes is not None:
+                pictures.append(self._classes(pictures[len(self.shown.volumes) - 1], image))
+        except _NothingError:
+            return None
+        return [
+            picture._replace(problem=picture.problem or problems.get(picture.title, ""))
+            if picture.image is None
+            else picture
+            for picture in pictures
+        ]
 
-    def _difference(self, pictures: List[Picture], plane: str, index: int) -> Picture:
+    def _difference(self, pictures: List[Picture], read: _Read) -> Picture:
         wanted = self.shown.difference
         assert wanted is not None
         if self._relation is None:
             return Picture(wanted.title, None, problem=self._problems[wanted.title])
         whole = pictures[wanted.whole].image
+        if wanted.path is None:
+            part = pictures[wanted.part].image
+        else:
+            part = read(wanted.title, wanted.path)
+            if part is None:
+                return Picture(wanted.title, None)
+        if whole is None or part is None:
+            return Picture(wanted.title, None, problem="this needs both volumes")
         try:
-            if wanted.path is None:
-                part = pictures[wanted.part].image
-            else:
-                part = planes.cut(wanted.path, plane, index)
-            if whole is None or part is None:
-                return Picture(wanted.title, None, problem="this needs both volumes")
             image = planes.rest(whole, part, self._relation)
         except DualError as error:
             return Picture(wanted.title, None, problem=str(error))
         return Picture(wanted.title, image, self._limits[wanted.title])
 
-    def _classes(self, under: Picture, plane: str, index: int) -> Picture:
-        if CLASSES in self._problems:
-            return Picture(CLASSES, None, problem=self._problems[CLASSES])
-        try:
-            mask = planes.cut(str(self.shown.classes), plane, index)
-        except DualError as error:
-            return Picture(CLASSES, None, problem=str(error))
+    def _classes(self, under: Picture, read: _Read) -> Picture:
+        mask = read(CLASSES, str(self.shown.classes))
+        if mask is None:
+            return Picture(CLASSES, None)
         image = under.image
         if image is None or image.shape != mask.shape:
             image = np.zeros_like(mask)
-        return Picture(CLASSES, image, under.limits, np.rint(mask).astype(int))
+        return Picture(CLASSES, image, under.limits, np.rint(mask).astype(np.int16))
 
     def class_name(self, number: int) -> str:
         """The name of a class, or its number."""
@@ -190,3 +255,23 @@ class Scene:
         if not found:
             raise DualError(problem)
         return found
+
+
+def _smaller(picture: Picture, factor: int) -> Picture:
+    """A picture of fewer values, for a panel with fewer pixels."""
+    if picture.image is None or factor < 2:
+        return picture
+    classes = picture.classes
+    image = planes.smaller(picture.image, factor)
+    if classes is not None:  # numbers have no mean
+        classes = classes[::factor, ::factor][: image.shape[0], : image.shape[1]]
+    return picture._replace(image=image, classes=classes)
+
+
+def _placed(picture: Picture, step: int, before: float) -> Picture:
+    """A picture whose values stand ``step`` voxels apart, the first one ``before`` of its width."""
+    if picture.image is None:
+        return picture
+    rows, columns = picture.image.shape
+    edge = -step * before
+    return picture._replace(extent=(edge, edge + step * columns, edge, edge + step * rows))

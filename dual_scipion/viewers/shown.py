@@ -56,6 +56,7 @@ class Shown(NamedTuple):
     classes : path of a mask of classes, drawn over the last volume.
     class_names : number of a class to its name, where they are known.
     same_units : whether the values of the volumes can be compared.
+    tilt_axis : ``y`` or ``x``.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Shown(NamedTuple):
     classes: Optional[str] = None
     class_names: Optional[Dict[int, str]] = None
     same_units: bool = False
+    tilt_axis: str = "y"
 
 
 class Progress(NamedTuple):
@@ -102,6 +104,16 @@ def input_tomograms(protocol: Any) -> Dict[str, Any]:
     return items_by_ts_id(tomograms)
 
 
+def tilt_axis(protocol: Any) -> str:
+    """The tilt axis of the tomograms of a protocol, by its form or its model; ``y`` if unknown."""
+    if hasattr(protocol, "tiltAxis"):
+        return str(protocol.getEnumText("tiltAxis"))
+    try:
+        return str(protocol.inputModel.get().getCard().tilt_axis)
+    except (AttributeError, DualError):  # no model, or its file is gone
+        return "y"
+
+
 def _processed(
     protocol: Any,
     title: str,
@@ -111,6 +123,7 @@ def _processed(
     """Of a protocol that makes a tomogram from each tomogram."""
     tomograms = input_tomograms(protocol)
     registered = protocol.registeredTsIds(protocol._outputName())
+    axis = tilt_axis(protocol)
     items = []
     for name, tomogram in tomograms.items():
         result = protocol.resultFiles(tomogram)[0]
@@ -120,7 +133,8 @@ def _processed(
         raw = convert.volume_path(tomogram, must_exist=False)
         volumes = (("raw", raw), (title, result))
         size = float(tomogram.getSamplingRate())
-        items.append(Shown(name, size, volumes, difference(tomogram), same_units=same_units))
+        shown = Shown(name, size, volumes, difference(tomogram), None, None, same_units, axis)
+        items.append(shown)
     return Progress(items, len(tomograms))
 
 
@@ -150,6 +164,7 @@ def _translated(protocol: Any) -> Progress:
 
 def _simulated(protocol: Any) -> Progress:
     grand_models = input_tomograms(protocol)
+    axis = tilt_axis(protocol)
     registered = protocol.registeredTsIds(protocol._outputName())
     items = []
     total = 0
@@ -168,6 +183,7 @@ def _simulated(protocol: Any) -> Progress:
                     (("simulated", path), (_GRAND_MODEL, density)),
                     classes=mask if os.path.exists(mask) else None,
                     class_names=read_class_names(particles),
+                    tilt_axis=axis,
                 )
             )
     return Progress(items, total)

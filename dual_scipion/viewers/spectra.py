@@ -1,15 +1,15 @@
-"""Power spectra of a central block: the radial curve, and the plane that shows the missing wedge.
+"""Power spectra of a central block: the radial curve, and the planes that show the missing wedge.
 
 Pure numpy. Blocks are ``(z, y, x)``, spectra are centred: frequency zero is in the middle.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple
+from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from dual_scipion.slices import read_shape, read_slice
+from dual_scipion.slices import read_block, read_shape
 
 LARGEST_SIDE = 128  # voxels of the block
 _FLOOR = 1e-12  # added to the power before the logarithm, relative to the deviation squared
@@ -21,16 +21,17 @@ class Spectrum(NamedTuple):
 
     Attributes
     ----------
-    plane : ndarray, (z, x)
-        Mean of the planes near the y frequency zero. The wedge is the same in each of them if the
-        tilt axis is y, and their mean is less speckled than one.
+    planes : tilt axis to ndarray
+        ``y``: (z, x), the mean of the planes near the y frequency zero. The wedge is the same in
+        each of them if the tilt axis is y, and their mean is less speckled than one. ``x``: (z, y),
+        the same for the tilt axis x.
     frequency : ndarray, (n,)
         Of the curve, per angstrom, up to Nyquist.
     radial : ndarray, (n,)
         Mean over shells.
     """
 
-    plane: np.ndarray
+    planes: Dict[str, np.ndarray]
     frequency: np.ndarray
     radial: np.ndarray
 
@@ -38,7 +39,7 @@ class Spectrum(NamedTuple):
 def central_block(path: str) -> np.ndarray:
     """The middle of a volume, float32 ``(z, y, x)``, at most `LARGEST_SIDE` along each axis.
 
-    Slice by slice, so that not more of the file is in memory.
+    No more of the file is read.
 
     Raises
     ------
@@ -46,10 +47,7 @@ def central_block(path: str) -> np.ndarray:
         If the file cannot be read.
     """
     starts, sides = zip(*(_middle(length) for length in read_shape(path)))
-    y, x = (slice(start, start + side) for start, side in zip(starts[1:], sides[1:]))
-    return np.stack(
-        [read_slice(path, 0, z)[y, x] for z in range(starts[0], starts[0] + sides[0])]
-    )
+    return read_block(path, starts, sides)
 
 
 def _middle(length: int) -> Tuple[int, int]:
@@ -84,7 +82,9 @@ def spectrum(block: np.ndarray, voxel_size_A: float, unit: float) -> Spectrum:
         tapered *= window.reshape([-1 if a == axis else 1 for a in range(3)])
     power = np.log10(np.abs(np.fft.fftn(tapered)) ** 2 / block.size + _FLOOR)
     fz, fy, fx = (np.fft.fftfreq(side) for side in block.shape)
-    plane = np.fft.fftshift(power[:, np.abs(fy) <= _NEAR_ZERO].mean(axis=1))
+    near = {"y": power[:, np.abs(fy) <= _NEAR_ZERO].mean(axis=1)}
+    near["x"] = power[:, :, np.abs(fx) <= _NEAR_ZERO].mean(axis=2)
+    shown = {tilt_axis: np.fft.fftshift(plane) for tilt_axis, plane in near.items()}
     squares = fz[:, None, None] ** 2 + fy[:, None] ** 2 + fx**2
     shells = min(block.shape)
     shell = np.rint(np.sqrt(squares) * shells).astype(np.intp).ravel()
@@ -93,4 +93,4 @@ def spectrum(block: np.ndarray, voxel_size_A: float, unit: float) -> Spectrum:
     total = np.bincount(shell, power.ravel(), minlength=last)[1:last]
     number = np.bincount(shell, minlength=last)[1:last]
     frequency = np.arange(1, last) / (shells * voxel_size_A)
-    return Spectrum(plane, frequency, total / np.maximum(number, 1))
+    return Spectrum(shown, frequency, total / np.maximum(number, 1))

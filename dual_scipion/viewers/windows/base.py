@@ -7,13 +7,14 @@ import tkinter as tk
 import warnings
 from pathlib import Path
 from tkinter import ttk
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
 from matplotlib.backends.backend_tkagg import FigureCanvasTkAgg
 from matplotlib.figure import Figure
 
 import dual_scipion
 from dual_core.errors import DualError
+from dual_scipion.background import Latest
 from dual_scipion.slices import scale_bar
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class PluginWindow(tk.Toplevel):
         self.minsize(min(width, smallest[0]), min(height, smallest[1]))
         self._set_icon()
         self._timer: Optional[str] = None
+        self._readers: List[Latest] = []
         self._status = tk.StringVar(self)
         self.body = ttk.Frame(self, padding=_MARGIN)
         self.body.pack(side=tk.TOP, fill=tk.BOTH, expand=True)
@@ -83,13 +85,27 @@ class PluginWindow(tk.Toplevel):
         """Do something; whatever goes wrong is told in the window and does not end anything."""
         try:
             action()
-        except DualError as error:
-            self.say(str(error))
         except Exception as error:  # of Scipion's databases, for example, while they are written
-            told = f"This cannot be shown now ({error})."
-            if told != self.said():  # once, not every few seconds
-                logger.warning("%s: %s", self.title(), error, exc_info=True)
-            self.say(told)
+            self.tell_failure(error)
+
+    def tell_failure(self, error: Exception) -> None:
+        """Say in the window what went wrong."""
+        if isinstance(error, DualError):
+            self.say(str(error))
+            return
+        told = f"This cannot be shown now ({error})."
+        if told != self.said():  # once, not every few seconds
+            logger.warning("%s: %s", self.title(), error, exc_info=error)
+        self.say(told)
+
+    def new_reader(self) -> Latest:
+        """A thread that reads for this window, and ends with it."""
+        self._readers.append(Latest(self, self.tell_failure))
+        return self._readers[-1]
+
+    def busy(self) -> bool:
+        """Whether something is being read that will be shown."""
+        return any(reader.busy() for reader in self._readers)
 
     def repeat(self, action: Callable[[], None]) -> None:
         """Do something now and every few seconds, as long as the window is open."""
@@ -101,6 +117,8 @@ class PluginWindow(tk.Toplevel):
         if self._timer is not None:
             self.after_cancel(self._timer)
             self._timer = None
+        for reader in self._readers:
+            reader.close()
         super().destroy()
 
 

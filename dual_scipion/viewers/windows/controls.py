@@ -1,4 +1,4 @@
-"""Controls of the windows: stepping through numbers, choosing a slice, choosing a tomogram."""
+"""Controls of the windows: stepping through numbers, choosing a slice, grey levels, a tomogram."""
 
 from __future__ import annotations
 
@@ -136,6 +136,65 @@ class SliceControls(ttk.Frame):
         axis = PLANES[self.plane].axis
         place_nm = index * self._voxel_size_A / 10
         return f"{index + 1} of {self._shape[axis]}, {AXES[axis]} = {place_nm:.1f} nm"
+
+
+class GreyControls(ttk.Frame):
+    """Brightness and contrast of pictures; the setting holds for all slices and volumes.
+
+    Parameters
+    ----------
+    master : Tk widget
+    changed : called without arguments when something was changed.
+    """
+
+    def __init__(self, master: tk.Misc, changed: Callable[[], None]) -> None:
+        super().__init__(master)
+        self._changed = changed
+        self._waiting: Optional[str] = None
+        self._inverted = tk.BooleanVar(self, False)
+        self.brightness = self._add_slider("Brightness")
+        self.contrast = self._add_slider("Contrast")
+        ttk.Button(self, text="Reset", command=self.reset).pack(side=tk.LEFT, padx=(8, 0))
+        ttk.Checkbutton(
+            self, text="Invert grey", variable=self._inverted, command=changed
+        ).pack(side=tk.LEFT, padx=(12, 0))
+
+    def _add_slider(self, label: str) -> ttk.Scale:
+        ttk.Label(self, text=label).pack(side=tk.LEFT, padx=(0, 4))
+        slider = ttk.Scale(self, from_=-1, to=1, value=0, command=self._slid)
+        slider.pack(side=tk.LEFT, fill=tk.X, expand=True, padx=(0, 10))
+        return slider
+
+    @property
+    def colours(self) -> str:
+        """The name of matplotlib's map."""
+        return "gray_r" if self._inverted.get() else "gray"
+
+    def limits(self, low: float, high: float) -> Tuple[float, float]:
+        """What is shown as black and white of a picture whose own limits are these.
+
+        Brightness 1 moves them by half their distance, contrast 1 divides that by 4.
+        """
+        half = (high - low) / 2
+        sign = -1.0 if self._inverted.get() else 1.0
+        middle = (low + high) / 2 - sign * float(self.brightness.get()) * half
+        half *= 4.0 ** -float(self.contrast.get())
+        return middle - half, middle + half
+
+    def reset(self) -> None:
+        """Back to the limits of the pictures."""
+        self.brightness.set(0)
+        self.contrast.set(0)
+        self._changed()
+
+    def _slid(self, _position: str) -> None:
+        # While it is dragged many positions come at once: only the last one is drawn.
+        if self._waiting is None:
+            self._waiting = self.after_idle(self._tell)
+
+    def _tell(self) -> None:
+        self._waiting = None
+        self._changed()
 
 
 class NameList(ttk.Frame):

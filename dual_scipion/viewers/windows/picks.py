@@ -5,18 +5,20 @@ from __future__ import annotations
 import textwrap
 import tkinter as tk
 from tkinter import ttk
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import numpy as np
 from matplotlib.collections import EllipseCollection
 
 from dual_core.errors import DualError
-from dual_scipion.slices import display_range, read_shape
+from dual_scipion.background import Stale
 from dual_scipion.viewers import planes
 from dual_scipion.viewers.picked import Background, Picks
 from dual_scipion.viewers.planes import PLANES
+from dual_scipion.viewers.scene import Picture, Scene
+from dual_scipion.viewers.shown import Shown
 from dual_scipion.viewers.windows.base import FigurePanel, PluginWindow, bare, draw_scale_bar, plain
-from dual_scipion.viewers.windows.controls import NameList, SliceControls, Stepper
+from dual_scipion.viewers.windows.controls import GreyControls, NameList, SliceControls, Stepper
 
 SIZE = (1120, 760)
 CIRCLE_COLOUR = "#ff7f0e"
@@ -47,7 +49,11 @@ class PicksWindow(PluginWindow):
         super().__init__(master, title, SIZE)
         self._source, self._read = source, read
         self.picks: Optional[Picks] = None
-        self._limits = (0.0, 1.0)
+        self.scene: Optional[Scene] = None
+        self.drawn: Optional[Tuple[str, int]] = None
+        self._picture = Picture("", None)
+        self._wanted: Optional[Shown] = None
+        self._reader = self.new_reader()
         self._art: Tuple[Any, ...] = ()
         self._layout: Tuple[Any, ...] = ()
         self._make_widgets()
@@ -67,9 +73,11 @@ class PicksWindow(PluginWindow):
         self.controls = SliceControls(below, self.redraw)
         self.controls.pack(side=tk.TOP, fill=tk.X, pady=(6, 0))
         self.lowest = Stepper(
-            below, "Lowest score", lambda value: self.redraw(), self._score_text, width=26
+            below, "Lowest score", lambda value: self._mark_again(), self._score_text, width=26
         )
         self.lowest.pack(side=tk.TOP, fill=tk.X, pady=(6, 0))
+        self.grey = GreyControls(below, self._mark_again)
+        self.grey.pack(side=tk.TOP, fill=tk.X, pady=(6, 0))
         self.panel = FigurePanel(page)
         self.panel.pack(side=tk.TOP, fill=tk.BOTH, expand=True)
         self.panel.canvas.mpl_connect("scroll_event", self._scrolled)
@@ -124,15 +132,26 @@ class PicksWindow(PluginWindow):
         return found[self._ground.get()]
 
     def _take_ground(self) -> None:
-        self._art = ()
-        try:
-            shape = read_shape(self.ground.path)
-            self._limits = display_range(planes.sample(self.ground.path))
-        except DualError as error:
-            self.panel.tell(textwrap.fill(str(error), 70))
-            raise
+        ground = self.ground
+        shown = Shown(ground.title, ground.voxel_size_A, ((ground.title, ground.path),))
+        self.scene, self._wanted, self._art = None, shown, ()
+
+        def open_scene(_stale: Stale) -> Iterator[Scene]:
+            yield Scene(shown)
+
+        self._reader.ask(open_scene, lambda scene: self.guard(lambda: self._take(scene)))
+
+    def _take(self, scene: Scene) -> None:
+        if scene.shown is not self._wanted:
+            return
+        if scene.shape is None:
+            problem = scene.pictures("xy", 0)[0].problem
+            self.panel.tell(textwrap.fill(problem, 70))
+            self.say(problem)
+            return
+        self.scene, self.drawn = scene, None
         self._make_axes()
-        self.controls.set_volume(shape, self.ground.voxel_size_A)
+        self.controls.set_volume(scene.shape, scene.shown.voxel_size_A)
         self._layout = ()
         self.redraw()
 
@@ -152,9 +171,23 @@ class PicksWindow(PluginWindow):
         return f"{self.threshold():.2f}"
 
     def redraw(self) -> None:
-        """Draw the slice and the circles that are chosen."""
-        if self.picks is not None and self._art:
-            self.guard(self._draw)
+        """Ask for the slice that is chosen; it is drawn, with its circles, when it was read."""
+        scene = self.scene
+        if scene is None:
+            return
+        plane, index = self.controls.plane, self.controls.index
+
+        def read(stale: Stale) -> Iterator[Any]:
+            for (picture,) in scene.views(plane, index, stale=stale):
+                yield scene, plane, index, picture
+
+        self._reader.ask(read, lambda found: self.guard(lambda: self._draw(*found)))
+
+    def _mark_again(self) -> None:
+        """Draw the slice that is shown with other circles or grey levels."""
+        if self.scene is not None and self.drawn is not None:
+            scene, drawn = self.scene, self.drawn
+            self.guard(lambda: self._draw(scene, *drawn, self._picture))
 
     def _make_axes(self) -> None:
         assert self.picks is not None
@@ -175,26 +208,31 @@ class PicksWindow(PluginWindow):
         plain(chart)
         self._art = (picture, image, bars, line)
 
-    def _draw(self) -> None:
-        assert self.picks is not None
-        picks, ground, plane = self.picks, self.ground, self.controls.plane
-        cut = planes.cut(ground.path, plane, self.controls.index)
+    def _draw(self, scene: Scene, plane: str, index: int, found: Picture) -> None:
+        if scene is not self.scene or plane != self.controls.plane or self.picks is None:
+            return  # of what was looked at before
+        if found.image is None:
+            raise DualError(found.problem)
+        picks, ground = self.picks, self.ground
+        self.drawn, self._picture = (plane, index), found
         picture, image, bars, line = self._art
         for old in [*picture.collections, *picture.lines, *picture.texts]:
             old.remove()
-        height, width = cut.shape
-        image.set_data(cut)
-        image.set_clim(*self._limits)
-        image.set_extent((-0.5, width - 0.5, -0.5, height - 0.5))
+        shape = scene.shape or (1, 1, 1)
+        height, width = (shape[axis] for axis in PLANES[plane][1:])
+        image.set_data(found.image)
+        image.set_clim(*self.grey.limits(*found.limits))
+        image.set_cmap(self.grey.colours)
+        image.set_extent(found.extent)
         draw_scale_bar(picture, width, ground.voxel_size_A)
         threshold = self.threshold()
         good = picks.scores >= threshold
         positions = picks.positions(ground)[good]
         radius = picks.diameter_A / 2 / ground.voxel_size_A
-        which, centres, radii = planes.circles(positions, radius, plane, self.controls.index)
+        which, centres, radii = planes.circles(positions, radius, plane, index)
         picture.add_collection(_circles(picture, centres, radii))
         axis = PLANES[plane].axis
-        middle = np.abs(positions[which][:, 2 - axis] - self.controls.index) <= 0.5
+        middle = np.abs(positions[which][:, 2 - axis] - index) <= 0.5
         picture.plot(*centres[middle].T, "+", color=CIRCLE_COLOUR, markersize=6)
         picture.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
         picture.set_title(f"{picks.name}, {ground.title}: {plane} plane", fontsize=11)

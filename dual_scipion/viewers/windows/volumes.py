@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import textwrap
 import tkinter as tk
-from itertools import cycle
 from tkinter import ttk
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import matplotlib
 import numpy as np
 from matplotlib.patches import Patch
 
 from dual_core.errors import DualError
-from dual_scipion.slices import display_range
+from dual_scipion.background import Stale
 from dual_scipion.viewers.planes import AXES, PLANES, arrangement
 from dual_scipion.viewers.scene import Picture, Scene
 from dual_scipion.viewers.shown import Progress, Shown
-from dual_scipion.viewers.windows.base import FigurePanel, PluginWindow, bare, draw_scale_bar, plain
-from dual_scipion.viewers.windows.controls import NameList, SliceControls
+from dual_scipion.viewers.windows.base import FigurePanel, PluginWindow, bare, draw_scale_bar
+from dual_scipion.viewers.windows.controls import GreyControls, NameList, SliceControls
+from dual_scipion.viewers.windows.spectra import SpectraPane
 
 SIZE = (1180, 700)
-# Told apart by readers who see few colours (Okabe and Ito), dark enough on white.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _LEGEND_COLUMNS = 7
 _LETTER_PIXELS, _LEGEND_PIXELS = 7, 60  # about, of one entry
-_MOST_TICKS = 3
 
 
 class VolumesWindow(PluginWindow):
@@ -46,9 +43,12 @@ class VolumesWindow(PluginWindow):
         self._source, self._done = source, done
         self._shown: Dict[str, Shown] = {}
         self.scene: Optional[Scene] = None
-        self._spectra_of: Optional[str] = None
+        self.drawn: Optional[Tuple[str, int]] = None
+        self._wanted: Optional[Shown] = None
         self._art: List[Any] = []
+        self._limits: List[Tuple[float, float]] = []
         self._layout: Tuple[Any, ...] = ()
+        self._reader, self._computer = self.new_reader(), self.new_reader()
         self._make_widgets()
         self.slices.tell("Reading ...")
         self.repeat(self.look)
@@ -60,19 +60,15 @@ class VolumesWindow(PluginWindow):
         self.tabs.pack(side=tk.LEFT, fill=tk.BOTH, expand=True)
         page = ttk.Frame(self.tabs, padding=6)
         self.tabs.add(page, text="Slices")
-        row = ttk.Frame(page)
-        row.pack(side=tk.BOTTOM, fill=tk.X, pady=(6, 0))
-        self.inverted = tk.BooleanVar(self, False)
-        ttk.Checkbutton(
-            row, text="Invert grey", variable=self.inverted, command=self.redraw
-        ).pack(side=tk.RIGHT, padx=(12, 0))
-        self.controls = SliceControls(row, self.redraw)
-        self.controls.pack(side=tk.LEFT, fill=tk.X, expand=True)
+        self.grey = GreyControls(page, self._shade)
+        self.grey.pack(side=tk.BOTTOM, fill=tk.X, pady=(6, 0))
+        self.controls = SliceControls(page, self.redraw)
+        self.controls.pack(side=tk.BOTTOM, fill=tk.X, pady=(6, 0))
         self.slices = FigurePanel(page)
         self.slices.pack(side=tk.TOP, fill=tk.BOTH, expand=True)
         self.slices.canvas.mpl_connect("scroll_event", self._scrolled)
         self.slices.canvas.mpl_connect("resize_event", self._resized)
-        self.spectra = FigurePanel(self.tabs)
+        self.spectra = SpectraPane(self.tabs, self._computer)
         self.tabs.add(self.spectra, text="Power spectra")
         self.tabs.bind("<<NotebookTabChanged>>", lambda event: self.guard(self._show_spectra))
         self.bind("<Prior>", lambda event: self.controls.stepper.step(1))
@@ -105,45 +101,92 @@ class VolumesWindow(PluginWindow):
         self.guard(lambda: self._show(self._shown[name]))
 
     def _show(self, shown: Shown) -> None:
-        self.scene = Scene(shown)
-        self._spectra_of = None
+        # Until the new one is open, what is scrolled through is neither of the two.
+        self.scene, self._wanted = None, shown
+
+        def open_scene(_stale: Stale) -> Iterator[Scene]:
+            yield Scene(shown)
+
+        self._reader.ask(open_scene, lambda scene: self.guard(lambda: self._take(scene)))
+
+    def _take(self, scene: Scene) -> None:
+        if scene.shown is not self._wanted:
+            return
+        self.scene, self.drawn = scene, None
         self._layout = ()
-        if self.scene.shape is not None:
-            self.controls.set_volume(self.scene.shape, shown.voxel_size_A)
+        if scene.shape is not None:
+            self.controls.set_volume(scene.shape, scene.shown.voxel_size_A)
         self.say(self.said().partition("   ")[0] + self._facts())
         self.redraw()
         self._show_spectra()
 
     # --------------------------- slices ---------------------------
     def redraw(self) -> None:
-        """Draw the slice that is chosen."""
-        if self.scene is not None:
-            self.guard(self._draw)
-
-    def _draw(self) -> None:
+        """Ask for the slice that is chosen; it is drawn when it has been read."""
         scene = self.scene
-        assert scene is not None
-        plane = self.controls.plane
-        pictures = scene.pictures(plane, self.controls.index)
-        shape = scene.shape or (1, 1, 1)
+        if scene is None:
+            return
+        plane, index, factor = self.controls.plane, self.controls.index, self._factor()
+        ahead = index + (1 if self.drawn is None or index >= self.drawn[1] else -1)
+
+        def read(stale: Stale) -> Iterator[Any]:
+            for pictures in scene.views(plane, index, factor, stale):
+                yield scene, plane, index, pictures
+            # The one that is probably wanted next; it is kept by the scene.
+            if not stale() and 0 <= ahead < (scene.shape or (1, 1, 1))[PLANES[plane].axis]:
+                for _ in scene.views(plane, ahead, factor, stale):
+                    pass
+
+        self._reader.ask(read, lambda found: self.guard(lambda: self._draw(*found)))
+
+    def _aspect(self, plane: str) -> float:
+        shape = (self.scene.shape if self.scene else None) or (1, 1, 1)
         _, vertical, horizontal = PLANES[plane]
-        aspect = shape[horizontal] / shape[vertical]
+        return shape[horizontal] / shape[vertical]
+
+    def _factor(self) -> int:
+        """How many voxels of a side go into one pixel of a panel, at least 1."""
+        assert self.scene is not None
+        plane = self.controls.plane
         width, height = self.slices.size()
-        layout = (scene, plane, width, height)
+        rows, columns = arrangement(self.scene.count, self._aspect(plane), width / height)
+        shape = self.scene.shape or (1, 1, 1)
+        _, vertical, horizontal = PLANES[plane]
+        across, down = shape[horizontal] * columns / width, shape[vertical] * rows / height
+        return max(1, int(max(across, down)))
+
+    def _draw(self, scene: Scene, plane: str, index: int, pictures: List[Picture]) -> None:
+        if scene is not self.scene or plane != self.controls.plane:
+            return  # of what was looked at before
+        width, height = self.slices.size()
+        problems = tuple(picture.problem for picture in pictures)
+        layout = (scene, plane, width, height, problems)
         new = layout != self._layout
         if new:
             self._layout = layout
+            aspect = self._aspect(plane)
             grid = arrangement(len(pictures), aspect, width / height)
             self._make_axes(pictures, grid, aspect)
         for picture, (image, classes) in zip(pictures, self._art):
-            if picture.image is None or image is None:
+            if image is None:
                 continue
             image.set_data(picture.image)
-            image.set_clim(*picture.limits)
-            image.set_cmap("gray_r" if self.inverted.get() else "gray")
+            image.set_extent(picture.extent)
+            image.axes.set(xlim=picture.extent[:2], ylim=picture.extent[2:])
             if picture.classes is not None:
                 classes.set_data(_coloured(picture.classes))
-        if new:
+                classes.set_extent(picture.extent)
+        self._limits = [picture.limits for picture in pictures]
+        self.drawn = plane, index
+        self._shade(settle=new)
+
+    def _shade(self, settle: bool = False) -> None:
+        """Give the pictures their grey levels, and show them."""
+        for limits, (image, _) in zip(self._limits, self._art):
+            if image is not None:
+                image.set_clim(*self.grey.limits(*limits))
+                image.set_cmap(self.grey.colours)
+        if settle:
             self.slices.settle()
         else:
             self.slices.draw()
@@ -167,9 +210,8 @@ class VolumesWindow(PluginWindow):
             classes = None
             if picture.classes is not None:
                 classes = panel.imshow(_coloured(picture.classes), origin="lower")
-            draw_scale_bar(panel, picture.image.shape[1], self.scene.shown.voxel_size_A)
-            panel.set(xlim=(-0.5, picture.image.shape[1] - 0.5))
-            panel.set(ylim=(-0.5, picture.image.shape[0] - 0.5))
+            left, right, _, _ = picture.extent
+            draw_scale_bar(panel, round(right - left), self.scene.shown.voxel_size_A)
             self._art.append((image, classes))
         for panel in axes[len(pictures) :]:
             panel.set_axis_off()
@@ -203,57 +245,10 @@ class VolumesWindow(PluginWindow):
         if self.scene is not None:
             self.after_idle(self.redraw)
 
-    # --------------------------- spectra ---------------------------
     def _show_spectra(self) -> None:
-        """Compute the spectra once they are looked at: it takes a moment."""
-        visible = self.tabs.index(self.tabs.select()) == 1
-        scene = self.scene
-        if not visible or scene is None or self._spectra_of == scene.shown.name:
-            return
-        self.spectra.tell("Computing the spectra ...")
-        self.spectra.canvas.draw()
-        self.update_idletasks()
-        self._spectra_of = scene.shown.name
-        try:
-            found = scene.spectra()
-        except DualError as error:
-            self.spectra.tell(_sentence(str(error)))
-            return
-        draw_spectra(self.spectra.figure, found, scene.shown)
-        self.spectra.draw()
-
-
-def draw_spectra(figure: Any, found: List[Tuple[str, Any]], shown: Shown) -> None:
-    """Draw the xz planes of spectra and their radial curves into a figure."""
-    figure.clear()
-    count = len(found)
-    axes = figure.subplots(1, count + 1, squeeze=False)[0]
-    nyquist = 1 / (2 * shown.voxel_size_A)
-    extent = (-nyquist, nyquist, -nyquist, nyquist)
-    ticks = np.linspace(-nyquist, nyquist, _MOST_TICKS)
-    low, high = display_range(np.concatenate([one.plane.ravel() for _, one in found]))
-    for panel, (title, one) in zip(axes, found):
-        image = panel.imshow(
-            one.plane, cmap="magma", vmin=low, vmax=high, origin="lower", extent=extent
-        )
-        panel.set_title(f"{title}, xz plane", fontsize=10)
-        panel.set(xticks=ticks, yticks=ticks)
-        panel.tick_params(labelsize=8)
-        panel.set_xlabel("x frequency (1/Å)", fontsize=9)
-    axes[0].set_ylabel("z frequency (1/Å)", fontsize=9)
-    bar = figure.colorbar(image, cax=axes[count - 1].inset_axes([1.05, 0.0, 0.05, 1.0]))
-    bar.ax.set_title("log₁₀", fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    for colour, (title, one) in zip(cycle(COLOURS), found):
-        axes[-1].plot(one.frequency, one.radial, color=colour, linewidth=1.8, label=title)
-    axes[-1].set_title("Mean over directions", fontsize=10)
-    axes[-1].set_xlabel("spatial frequency (1/Å)", fontsize=9)
-    unit = "raw variance = 1" if shown.same_units else "each of variance 1"
-    axes[-1].set_ylabel(f"log₁₀ power ({unit})", fontsize=9)
-    axes[-1].set_xlim(0, nyquist)
-    axes[-1].set_box_aspect(1)  # as high as the planes beside it
-    plain(axes[-1])
-    axes[-1].legend(fontsize=9, frameon=False)
+        """Ask for the spectra once they are looked at: it takes a moment."""
+        if self.scene is not None and self.tabs.index(self.tabs.select()) == 1:
+            self.spectra.show(self.scene)
 
 
 def _colour_of(number: int) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tkinter as tk
 from tkinter import ttk
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import numpy as np
 from PIL import ImageTk
 
 from dual_core.errors import DualError
+from dual_scipion.background import Latest, Stale
 from dual_scipion.slices import display_range, read_mean_slice, read_shape, scale_bar, smoothed
 from dual_scipion.wizards.slice_view import SliceView, cut_image, grey_image
 from dual_scipion.wizards.wizard_base import ShownVolume
@@ -181,6 +182,7 @@ class SliceChooser(tk.Frame):
         self._on_slice, self._on_error = on_slice, on_error
         self._shape: Tuple[int, int, int] = (1, 1, 1)
         self._waiting: Optional[str] = None
+        self._reader = Latest(self, lambda error: on_error(str(error)))
         self.columnconfigure(8, weight=1)
         tk.Label(self, text="Tomogram").grid(row=0, column=0, sticky="w", padx=(0, 4))
         self.names = ttk.Combobox(
@@ -223,16 +225,25 @@ class SliceChooser(tk.Frame):
         self.read()
 
     def read(self) -> None:
-        """Read the chosen slice and hand it on."""
+        """Ask for the chosen slice; it is handed on when it has been read."""
         self._waiting = None
-        index = int(self.slider.get())
+        index, volume = int(self.slider.get()), self.volume
+        thickness, blur = int(self.thickness.get()), float(self.blur.get())
         self.position.configure(text=f"z {index} of {self._shape[0] - 1}")
-        try:
-            array = read_mean_slice(self.volume.path, index, int(self.thickness.get()))
-        except DualError as error:
-            self._on_error(str(error))
-            return
-        self._on_slice(smoothed(array, float(self.blur.get())), self.volume)
+
+        def job(_stale: Stale) -> Iterator[np.ndarray]:
+            yield smoothed(read_mean_slice(volume.path, index, thickness), blur)
+
+        self._reader.ask(job, lambda array: self._on_slice(array, volume))
+
+    def busy(self) -> bool:
+        """Whether a slice is being read that will be shown."""
+        return self._reader.busy()
+
+    def destroy(self) -> None:
+        """End the reading with the widget."""
+        self._reader.close()
+        super().destroy()
 
     def _slide(self, _value: str) -> None:
         # Not at every step: a slice of a large tomogram takes a while from a slow disk.
