@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Dict, List
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from dual_core.api.adapt import adapt
     from dual_core.api.compensate import Compensated, compensate
     from dual_core.api.denoise import Denoised, denoise
     from dual_core.api.evaluate import Scores, evaluate, evaluate_picks
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Compensated", "Denoised", "DualError", "DualModel", "Machine", "Packed", "Picked",
     "Projected", "Scores", "Simulated", "Trained", "TrainingConfig", "Translated", "__version__",
-    "compensate", "denoise", "evaluate", "evaluate_picks", "pack", "pick", "preset_config",
-    "project", "simulate", "train", "translate",
+    "adapt", "compensate", "denoise", "evaluate", "evaluate_picks", "pack", "pick",
+    "preset_config", "project", "simulate", "train", "translate",
 ]
 
 # Name -> the module that has it.
@@ -51,6 +52,7 @@ _HOMES: Dict[str, str] = {
     "Trained": "dual_core.api.train",
     "TrainingConfig": "dual_core.training.config",
     "Translated": "dual_core.api.translate",
+    "adapt": "dual_core.api.adapt",
     "compensate": "dual_core.api.compensate",
     "denoise": "dual_core.api.denoise",
     "evaluate": "dual_core.api.evaluate",

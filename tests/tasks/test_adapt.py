@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+import dual_core
 from dual_core.cli.main import main
 from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard, read_card
@@ -148,3 +149,15 @@ def test_the_command_adapts_and_denoises(tmp_path, model, clock, white, capsys) 
     assert read_card(output / MODEL).denoises_only
     assert main([*arguments, "--shard", "1/2"]) == 2
     assert "--adapt and --shard exclude each other" in capsys.readouterr().err
+
+
+def test_the_python_function_takes_arrays(tmp_path, model, clock, white) -> None:
+    array = (0.7 * truth() + np.random.default_rng(1).standard_normal((SIDE,) * 3)).astype("f4")
+    found = dual_core.adapt(
+        [array, tomogram(tmp_path)], model, minutes=0.05, voxel_size_A=10.0, contrast="bright",
+        output=tmp_path / "kept",
+    )
+    assert found.card.denoises_only
+    assert (tmp_path / "kept" / MODEL).is_file()
+    with pytest.raises(DualError, match="has no voxel size"):
+        dual_core.adapt(array, model)
