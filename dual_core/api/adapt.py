@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
-from typing import Callable, Optional, Sequence, Union
+from typing import Callable, List, Optional, Sequence, Union, cast
+
+import numpy as np
 
 from dual_core.api.given import (
     THIS_MACHINE,
@@ -57,7 +60,8 @@ def adapt(
     DualError
         A file that cannot be read, an array without voxel size, a volume thinner than 32 voxels.
     """
-    given = list(tomograms) if isinstance(tomograms, (list, tuple)) else [tomograms]
+    single = isinstance(tomograms, (str, os.PathLike, np.ndarray))
+    given = cast("List[Given]", [tomograms] if single else list(cast("Sequence[Given]", tomograms)))
     options = DenoiseOptions(contrast=contrast, voxel_size_A=voxel_size_A, tilt_axis=tilt_axis)
     with tempfile.TemporaryDirectory(prefix="dual-") as name, called(Path(name), "tomogram"):
         sources = [
