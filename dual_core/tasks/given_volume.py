@@ -118,7 +118,9 @@ def contrast_of(volume: Volume, wanted: str, described: Optional[Described] = No
     return str(verdict.contrast)
 
 
-def on_the_grid_of(volume: Volume, voxel_size_A: float, warn: bool = True) -> ReadableVolume:
+def on_the_grid_of(
+    volume: ReadableVolume, voxel_size_A: float, warn: bool = True
+) -> ReadableVolume:
     """The volume itself where its voxel size is the model's, else resampled to it.
 
     `warn` of one that is far away; `dual_core.tasks.domain_check` does so of tomograms.

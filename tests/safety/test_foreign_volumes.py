@@ -85,6 +85,31 @@ def test_a_mask_of_signed_bytes_is_a_mask(tmp_path):
     assert as_mask(plain) is plain
 
 
+@pytest.mark.parametrize("command", ["volumes", "halves", "halves with a model"])
+def test_every_mask_of_signed_bytes_is_a_mask(tmp_path, capsys, untrained, command):
+    random = np.random.default_rng(0)
+    truth = (random.random((16, 32, 32)) > 0.97).astype(np.float32)
+    for name in ("a", "b"):
+        noise = random.standard_normal(truth.shape).astype(np.float32)
+        write_volume(tmp_path / f"{name}.mrc", truth * 9 + noise, 10.0)
+    write_volume(tmp_path / "g.mrc", truth, 10.0)
+    values = np.zeros(truth.shape, np.int8)
+    values[4:12, 8:24, 8:24] = 1
+    write_volume(tmp_path / "plain.mrc", values, 10.0, dtype=np.int8)
+    write_volume(tmp_path / "imod.mrc", values - 128, 10.0, dtype=np.int8)
+    two = [str(tmp_path / "a.mrc"), str(tmp_path / "b.mrc"), "--contrast", "bright"]
+    words = {
+        "volumes": ["volumes", two[0], "--truth", str(tmp_path / "g.mrc")],
+        "halves": ["halves", *two],
+        "halves with a model": ["halves", *two, "--model", str(untrained), "--device", "cpu"],
+    }[command]
+    told = []
+    for mask in ("plain", "imod"):
+        assert main(["evaluate", *words, "--mask", str(tmp_path / f"{mask}.mrc")]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] and told[0]
+
+
 def test_place_in_the_cell_is_read_in_space_and_written_again(tmp_path):
     path = tmp_path / "t.mrc"
     with VolumeWriter(path, (2, 3, 4), 10.0, start=(5, -6, 7)) as writer:

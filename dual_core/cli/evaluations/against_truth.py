@@ -126,8 +126,10 @@ def load_alike(
     args: argparse.Namespace,
     shape: Optional[Tuple[int, ...]] = None,
     voxel_size_A: Optional[float] = None,
+    is_mask: bool = False,
 ) -> Tuple[np.ndarray, float]:
     """Read a volume and its voxel size, which must be those of the truth where given."""
+    from dual_core.volumes.byte_volumes import as_mask
     from dual_core.volumes.reading import open_volume
 
     volume = open_volume(path, voxel_size_A=args.voxel_size)
@@ -142,7 +144,7 @@ def load_alike(
             f"{path} has voxels of {found:g} A, its truth of {voxel_size_A:g} A; "
             "give --voxel-size if a header is wrong"
         )
-    return volume.load(), found
+    return as_mask(volume).load() if is_mask else volume.load(), found
 
 
 def contrast_of(volume: np.ndarray, truth: np.ndarray, wanted: str) -> str:

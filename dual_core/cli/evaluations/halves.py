@@ -135,7 +135,7 @@ def _raw(args: argparse.Namespace) -> Tuple[HalvesResult, Dict[str, np.ndarray],
     first, voxel_size_A = load_alike(args.first, args)
     second, _ = load_alike(args.second, args)
     _require_two(first, second, args)
-    mask = None if args.mask is None else load_alike(args.mask, args)[0]
+    mask = None if args.mask is None else load_alike(args.mask, args, is_mask=True)[0]
     return (*compare_halves(first, second, voxel_size_A, mask=mask), voxel_size_A)
 
 

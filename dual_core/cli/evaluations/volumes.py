@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     folder = output_folder(args.output) if args.output else contextlib.nullcontext()
     with folder as output:
         truth, voxel_size_A = load_alike(args.truth, args)
-        mask = None if args.mask is None else load_alike(args.mask, args, truth.shape)[0]
+        mask = None
+        if args.mask is not None:
+            mask = load_alike(args.mask, args, truth.shape, is_mask=True)[0]
         score_against_truth(
             args, _volumes(args, truth, voxel_size_A), truth, voxel_size_A, output,
             args.data_range, mask,

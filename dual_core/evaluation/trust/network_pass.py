@@ -24,6 +24,7 @@ from dual_core.tasks.given_volume import GivenTomogram, on_the_grid_of
 from dual_core.tasks.keep_measured import is_wanted, kept_array
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
 from dual_core.tiles.stream import run_tiled
+from dual_core.volumes.byte_volumes import as_mask
 from dual_core.volumes.interface import ArrayVolume
 from dual_core.volumes.patches import StandardisedVolume
 from dual_core.volumes.reading import Triple, open_volume
@@ -135,7 +136,7 @@ def read_like(
     DualError
         If it has another extent.
     """
-    grid = on_the_grid_of(open_volume(path), opened.voxel_size_A)
+    grid = on_the_grid_of(as_mask(open_volume(path)), opened.voxel_size_A)
     if tuple(grid.shape) != tuple(opened.whole_shape):
         raise DualError(
             f"{path} has {tuple(grid.shape)} voxels of {opened.voxel_size_A:g} A, {opened.name} "
