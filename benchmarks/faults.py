@@ -66,8 +66,8 @@ def cases(data: Path) -> Dict[str, Case]:
         "denoise": Case(("denoise", tomogram, *one, "--explained", *cpu), resume),
         "simulate": Case(("simulate", grand, *one, "--seed", "1", "--copies", "2", *cpu), resume),
         "translate": Case(("translate", tomogram, *one, "--direction", "to-clean", *cpu), resume),
-        "compensate": Case(("compensate", tomogram, *one, "--tilt-range", "-60", "60", "--tilt-axis",
-                            "x", *cpu), resume),
+        "compensate": Case(("compensate", tomogram, *one, "--tilt-range", "-60", "60",
+                            "--tilt-axis", "x", *cpu), resume),
         "pack": Case(("pack", "--shape", "32", "48", "48", "--number", "2", "--voxel-size", "20",
                       "--count", "2", "--best-effort", "--only-molecules", "--molecules",
                       "barrel_960", "antibody_150")),
@@ -95,7 +95,7 @@ class Run:
         self, words: Sequence[str], limit: Optional[int] = None, folder: Optional[Path] = None
     ) -> None:
         """``limit`` bytes for each file that it writes; temporary files in ``folder``."""
-        self._told = tempfile.TemporaryFile()
+        self._told = tempfile.TemporaryFile()  # noqa: SIM115
         sys.stdout.flush()
         self.number = os.fork()
         if self.number == 0:
@@ -119,7 +119,8 @@ class Run:
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(self._told.fileno(), 2)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
         if folder is not None:
             tempfile.tempdir = str(folder)
         if limit is not None:
@@ -251,7 +252,7 @@ def killed_once(
     case: Case, whole: Dict[str, str], seconds: float, number: int, folder: Path,
     random: np.random.Generator,
 ) -> Tuple[str, bool]:
-    """Kill a run at a random time and run it again; (what went wrong or nothing, was it in time)."""
+    """Kill a run at a random time and run it again; (what went wrong, or nothing, in time?)."""
     output, system = folder / "output", folder / "system"
     shutil.rmtree(output, ignore_errors=True)
     words = with_output(case, output)

@@ -1,4 +1,4 @@
-"""File names of any kind: logs, tables, figures, pages and lists of particles are safe with them."""
+"""File names of any kind: logs, tables, figures, pages and lists of particles are safe."""
 
 from __future__ import annotations
 

@@ -496,9 +496,10 @@ def test_only_the_u_nets_see_bfloat16(method: str) -> None:
     model = DualModel(small.network, ModelCard(10.0, "bright", plain_config(small.network)))
     seen: Dict[str, set] = {}
     for name, layer in model.named_modules():
+        of = name.split(".")[0]
         if isinstance(layer, torch.nn.Conv3d):
             layer.register_forward_hook(
-                lambda _, given, made, name=name.split(".")[0]: seen.setdefault(name, set()).add(
+                lambda _, given, made, of=of: seen.setdefault(of, set()).add(
                     (made.dtype, min(given[0].shape[2:]) > 2)
                 )
             )
