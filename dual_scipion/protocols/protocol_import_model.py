@@ -48,7 +48,7 @@ class ProtDualImportModel(ProtDualBase):
             label="Model from",
             help="*a file*: a training on the command line or in another project. *built-in "
             "general model*: it was trained on simulated cells and comes with DUAL. It gives a "
-            "first look without training; *Adapt* in *denoise tomograms* fits it to your tomograms.",
+            "first look without training; *Adapt* in *denoise tomograms* fits it to yours.",
         )
         form.addParam(
             "modelFile",
