@@ -5,7 +5,8 @@
 Makes the range that a card holds of several sets of tomograms, and compares all tomograms with
 each: those of the sets, with noise of their own spectrum added, and filtered. Prints the noise
 against the training's, the misfit of the spectrum in dB, and what `dual denoise` would say.
-docs/denoising.md has the figures. The folder holds ``shrec_like``, ``shrec_halves``, ``ribosome_like`` and ``real``.
+docs/denoising.md has the figures. The folder holds ``shrec_like``, ``shrec_halves``,
+``ribosome_like`` and ``real``.
 """
 
 from __future__ import annotations
