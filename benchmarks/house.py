@@ -3,8 +3,8 @@
     python benchmarks/house.py
     python benchmarks/house.py e97668d HEAD --tree
 
-Reads ``dual_core`` of each revision from git; nothing is checked out and nothing is imported. Prints
-a table in Markdown; with ``--tree`` also the folders with the number of their modules.
+Reads ``dual_core`` of each revision from git; nothing is checked out and nothing is imported.
+Prints a table in Markdown; with ``--tree`` also the folders with the number of their modules.
 
 * A module is a file but ``__init__.py``. A function is counted without its docstring but with the
   functions in it, as ``tests/test_house_rules.py`` does.
@@ -130,7 +130,9 @@ def tree_lines(modules: List[PurePosixPath]) -> List[str]:
     """A line for every folder: its name, and how many modules lie in it."""
     counts = Counter(path.parent for path in modules)
     folders = sorted({parent for path in modules for parent in list(path.parents)[:-1]})
-    return [f"{'  ' * (len(folder.parts) - 1)}{folder.name}/ {counts[folder]}" for folder in folders]
+    return [
+        f"{'  ' * (len(folder.parts) - 1)}{folder.name}/ {counts[folder]}" for folder in folders
+    ]
 
 
 def main() -> None:
