@@ -29,8 +29,8 @@ def add_shard_argument(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--shard",
         metavar="I/N",
-        help="process only file I of the list and every N-th after it, so that the jobs of an "
-        "array share the work; 'dual info DIR' sums up all of them",
+        help="process only file I of the list and every N-th after it, so that the jobs of a job "
+        "array share the work; 'dual info DIR' summarises all of them",
     )
 
 
@@ -62,7 +62,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> argparse._Argument
         "--tile",
         type=positive_int,
         metavar="N",
-        help="longest side of a tile in voxels, halo included (default: the memory decides)",
+        help="longest side of a tile in voxels, halo included (default: chosen by the free memory)",
     )
     machine.add_argument(
         "--halo",

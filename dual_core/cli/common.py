@@ -65,12 +65,12 @@ def add_common_arguments(parser: argparse.ArgumentParser, nested: bool = False) 
 
 def add_device_argument(group: argparse._ActionsContainer, several: bool = False) -> None:
     """Add ``--device``, of one device or of `several`."""
-    more = "; several with commas between, cuda:0,cuda:1, share the tiles of each tomogram"
+    more = "; a list such as cuda:0,cuda:1 shares the tiles of each tomogram between GPUs"
     group.add_argument(
         "--device",
         default="auto",
         metavar="DEVICE",
-        help="auto, cpu, cuda or cuda:N; auto takes the first CUDA device or else the CPU"
+        help="auto, cpu, cuda or cuda:N; auto is the first CUDA device, or the CPU if there is none"
         + (more if several else ""),
     )
 

@@ -1,6 +1,6 @@
 """Print a script that completes commands, options, choices and file names in a shell.
 
-For the present shell: source <(dual completion bash). For every new one put that line, or for zsh
+For the current shell: source <(dual completion bash). For every new one put that line, or for zsh
 the same after 'autoload -U bashcompinit && bashcompinit', into ~/.bashrc or ~/.zshrc.
 """
 

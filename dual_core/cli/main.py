@@ -36,7 +36,9 @@ GROUPS: Dict[str, Dict[str, Tuple[str, str]]] = {
     },
     "train": {
         "train": ("dual_core.cli.commands.train", "train a model on tomograms and grand models"),
-        "report": ("dual_core.cli.commands.report", "an HTML page on a training and its results"),
+        "report": (
+            "dual_core.cli.commands.report", "write an HTML page on a training and its results"
+        ),
     },
     "use": {
         "denoise": ("dual_core.cli.commands.denoise", "denoise tomograms with a trained model"),
@@ -63,7 +65,7 @@ GROUPS: Dict[str, Dict[str, Tuple[str, str]]] = {
     "try": {
         "demo": ("dual_core.cli.commands.demo", "the whole workflow on small synthetic cells"),
         "completion": (
-            "dual_core.cli.completion", "print a script for completion in a shell"
+            "dual_core.cli.completion", "print a script for tab completion in the shell"
         ),
     },
 }

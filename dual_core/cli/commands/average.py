@@ -1,9 +1,9 @@
-"""Average subvolumes at the picks, without alignment: a check that picks are on particles.
+"""Average subvolumes at the picks, without alignment, to check that picks are on particles.
 
-Give the tomograms and, in the same order, a list of picks for each. Average raw tomograms, also
-where the picks come from denoised ones. Writes OUTPUT/average.mrc (density bright) and its radial
-profile. Right picks give a ball of the particle's size; its height falls with every wrong pick.
-Picks in noise give a low ball, too: an average is no proof that there are particles.
+Give the tomograms and, in the same order, a list of picks for each. Average the raw tomograms, even
+if you picked on denoised ones. Writes OUTPUT/average.mrc (density bright) and its radial profile.
+Correct picks give a ball of the particle's size; each wrong pick lowers it. Picks in noise give a
+low ball as well, so the average alone does not prove that there are particles.
 """
 
 from __future__ import annotations

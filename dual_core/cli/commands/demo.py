@@ -1,8 +1,8 @@
-"""Show everything on small synthetic cells, on a CPU: pack, project, train, denoise, score.
+"""Run the whole workflow on small synthetic cells, on a CPU: pack, project, train, denoise, score.
 
-Makes its own data, so that nothing is needed from outside, and says with each step the command
-that does the same. OUTPUT gets demo.png (raw, denoised, truth), spectra.png, curves.png, scores.csv
-and all files of the steps. Started again with the same OUTPUT it goes on where it stopped.
+It makes its own data, and prints for each step the command that does the same. OUTPUT gets demo.png
+(raw, denoised, truth), spectra.png, curves.png, scores.csv and all files of the steps. Started
+again with the same OUTPUT, it continues where it stopped.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_float,
         default=15.0,
         metavar="N",
-        help="time for the whole; training stops early if need be",
+        help="time limit for the whole run; training stops early if need be",
     )
     parser.add_argument(
-        "--seed", type=non_negative_int, default=0, metavar="N", help="other cells, other noise"
+        "--seed", type=non_negative_int, default=0, metavar="N",
+        help="random seed; another one gives other cells and other noise"
     )
 
 

@@ -1,7 +1,7 @@
 """Denoise tomograms with a trained model.
 
 Each tomogram T.mrc becomes OUTPUT/T_denoised.mrc: float32, on the grid, in the contrast and in the
-intensities of the tomogram. With --explained OUTPUT/T_explained.mrc is what of T it explains.
+intensities of the tomogram. With --explained, OUTPUT/T_explained.mrc is the part of T it explains.
 Pick particles on denoised tomograms, but average the raw ones.
 """
 
@@ -84,28 +84,29 @@ def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
         "--units",
         choices=("input", "standardised"),
         default="input",
-        help="intensities of the result: the tomogram's or those of the clean domain",
+        help="intensities of the result: on the scale of the tomogram or of the clean domain",
     )
     result.add_argument(
         "--keep-measured",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="combine the network's output with the tomogram, so that no detail tells less of the "
-        "specimen than a filtered tomogram would; auto: where the model's clean domain was found "
-        "to lack much of what its tomograms show",
+        help="combine the network's output with the tomogram, so that at no resolution the result "
+        "is worse than a filtered tomogram; auto: if the model's clean domain lacks much of what "
+        "its tomograms show, or the model has none",
     )
     result.add_argument(
         "--adapt",
         type=positive_float,
         metavar="MIN",
-        help="first train the denoiser on these very tomograms for MIN minutes, without a clean "
-        "domain; it is kept as OUTPUT/adapted.safetensors",
+        help="first train the denoiser further on these tomograms for MIN minutes, without a "
+        "clean domain; the adapted model is kept as OUTPUT/adapted.safetensors",
     )
     result.add_argument(
         "--explained",
         action="store_true",
         help="also write T_explained.mrc, the part of the tomogram that the result explains: the "
-        "result through the tomogram's own transfer; the tomogram less it is what was removed",
+        "result with the tomogram's own contrast transfer and missing wedge; subtract it from the "
+        "tomogram to see what was removed",
     )
 
 

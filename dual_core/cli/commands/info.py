@@ -1,8 +1,8 @@
 """Describe models and volumes: the card of a model, or the header and statistics of a volume.
 
-Several files, or a folder of volumes and models, give a table with a line for each. A folder that a
-command wrote gives what is done, what failed and what is missing, over all shards; --table gives
-the table of its files.
+Several files, or a folder of volumes and models, give a table with one line per file. For the
+output folder of a command it shows what is finished, what failed and what is missing, over all
+shards; --table lists the files instead.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="models (.safetensors, or 'general'), MRC volumes, or a folder",
     )
     parser.add_argument(
-        "--table", action="store_true", help="a table, also of one file or a folder of results"
+        "--table", action="store_true",
+        help="show a table even for a single file or an output folder"
     )
     parser.add_argument(
         "--voxel-size",

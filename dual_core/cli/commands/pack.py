@@ -1,15 +1,15 @@
 """Make grand models (noise-free cells) with masks and particle lists.
 
 Without options a cell has membranes (sheets and vesicles), microtubules, actin, complexes of
-100 kDa to 4 MDa and a crowd of small proteins; gold only where asked for. --molecules says which
-complexes there are, not what else there is: --only-molecules does.
+100 kDa to 4 MDa and a crowd of small proteins; gold is added only on request. --molecules chooses
+the complexes only; --only-molecules leaves out the membranes, filaments and crowd.
 
 Molecules are PDB or mmCIF files (the biological assembly is built), MRC maps (density bright) or
 built-in phantoms, the default. Every molecule is scaled to its mass: density is in dalton per
 cubic angstrom, whatever file it came from.
 
 Each grand model N becomes OUTPUT/grand_model_N.mrc with class_mask_N.mrc, instance_mask_N.mrc,
-particles_N.csv, particles_N.star and pack_N.yaml, which says what was done.
+particles_N.csv, particles_N.star and pack_N.yaml, a record of what was placed.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ keys of a molecule:
   copies          how many, or
   abundance       relative number, to fill up to the occupancy (default: 1)
   mass_kDa        instead of the mass of the file
-  threshold       of an MRC map: what is below counts as empty
-  voxel_size_A    of an MRC map, instead of that in its header
-  assembly        of an atomic model: number of the assembly, or none for the atoms of the file
+  threshold       for an MRC map: density below this counts as empty
+  voxel_size_A    for an MRC map, instead of that in its header
+  assembly        for an atomic model: number of the assembly, or none for the atoms of the file
   membrane_bound  true: outside on a vesicle, z axis along its normal
 """
 
@@ -120,7 +120,7 @@ def _add_molecule_arguments(parser: argparse.ArgumentParser) -> None:
         "--number",
         type=positive_int,
         metavar="N",
-        help="copies of each molecule (where a YAML list does not say)",
+        help="copies of each molecule, unless a YAML list says otherwise",
     )
     molecules.add_argument(
         "--occupancy",
@@ -134,16 +134,17 @@ def _add_molecule_arguments(parser: argparse.ArgumentParser) -> None:
         type=finite_float,
         default=0.0,
         metavar="A",
-        help="free distance around molecules in angstrom",
+        help="free space kept around each molecule in angstrom",
     )
     molecules.add_argument(
         "--best-effort",
         dest="best_effort",
         action="store_true",
-        help="accept less than asked for where molecules find no place",
+        help="continue with fewer molecules if not all of them fit",
     )
     molecules.add_argument(
-        "--seed", type=non_negative_int, default=0, metavar="N", help="same seed, same model"
+        "--seed", type=non_negative_int, default=0, metavar="N",
+        help="random seed; the same seed gives the same grand models"
     )
 
 
@@ -156,7 +157,7 @@ def _add_structure_arguments(parser: argparse.ArgumentParser) -> None:
         "--only-molecules",
         dest="only_molecules",
         action="store_true",
-        help="none of these but those with a number: for purified particles",
+        help="leave these out unless a number is given; for purified particles",
     )
     for name, what in (
         ("sheets", "membranes that cross the sample, gently curved"),
@@ -179,7 +180,7 @@ def _add_structure_arguments(parser: argparse.ArgumentParser) -> None:
         "--crowd",
         type=finite_float,
         metavar="MG_PER_ML",
-        help="small proteins, 20 to 95 kDa, in the space that is left (default: 40 mg/ml)",
+        help="small proteins, 20 to 95 kDa, in the remaining space (default: 40 mg/ml)",
     )
     other.add_argument(
         "--gold", type=non_negative_int, default=0, metavar="N", help="number of gold beads"

@@ -1,4 +1,4 @@
-"""Simulate tomograms from grand models, the conventional way.
+"""Simulate tomograms from grand models the conventional way: with physics, not with a network.
 
 Each grand model G.mrc (density bright) is projected into a tilt series, imaged with the CTF,
 radiation damage, noise and detector of an electron microscope, and reconstructed by weighted
@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--halves",
         action="store_true",
-        help="also write _odd and _even: same specimen, independent shot noise",
+        help="also write half tomograms, _odd and _even: the same specimen with independent shot "
+        "noise",
     )
     files.add_argument(
         "--voxel-size",
@@ -62,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=non_negative_int,
         default=0,
         metavar="N",
-        help="same seed, same tomogram; each grand model has noise of its own",
+        help="random seed; the same seed gives the same tomogram; each grand model gets its own "
+        "noise",
     )
     _add_microscope(parser.add_argument_group("microscope"), default)
     _add_noise(parser.add_argument_group("noise and dose"), default)
@@ -71,13 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weighting",
         choices=WEIGHTINGS,
         default=default.weighting,
-        help="of the back-projection; exact amplifies noise less at high frequencies",
+        help="filter of the back-projection; exact amplifies noise less at high frequencies",
     )
     result.add_argument(
         "--contrast",
         choices=CONTRASTS,
         default=default.contrast,
-        help="of density in the tomograms; experiments have it dark",
+        help="whether density is dark or bright in the tomograms; in experiments it is usually "
+        "dark",
     )
 
 
@@ -110,7 +113,8 @@ def _add_microscope(group: argparse._ArgumentGroup, default: SimulatorConfig) ->
         help="share of amplitude contrast, 0 to 1",
     )
     group.add_argument(
-        "--phase-flip", action="store_true", help="correct the signs of the CTF in the images"
+        "--phase-flip", action="store_true",
+        help="correct the CTF of the tilt images by phase flipping"
     )
 
 
@@ -132,7 +136,7 @@ def _add_noise(group: argparse._ArgumentGroup, default: SimulatorConfig) -> None
         metavar="S",
         help="variance of signal over variance of noise in the tilt images",
     )
-    level.add_argument("--no-noise", action="store_true", help="neither solvent nor shot noise")
+    level.add_argument("--no-noise", action="store_true", help="no solvent noise and no shot noise")
     group.add_argument(
         "--solvent-share",
         type=fraction,
@@ -145,7 +149,7 @@ def _add_noise(group: argparse._ArgumentGroup, default: SimulatorConfig) -> None
         type=positive_float,
         default=default.free_path_A,
         metavar="A",
-        help="mean free path of the electrons: shot noise grows with the tilt",
+        help="mean free path of the electrons in angstrom; shot noise grows with the tilt",
     )
     group.add_argument(
         "--dose",
@@ -161,21 +165,21 @@ def _add_noise(group: argparse._ArgumentGroup, default: SimulatorConfig) -> None
         help="order of the tilts: from 0 outwards, or from MIN to MAX",
     )
     group.add_argument(
-        "--dose-weighting", action="store_true", help="filter the images by their dose"
+        "--dose-weighting", action="store_true", help="dose-weight the tilt images"
     )
     group.add_argument(
         "--mtf",
         type=fraction,
         default=default.mtf_nyquist,
         metavar="M",
-        help="transfer of the detector at Nyquist for the signal",
+        help="MTF of the detector at Nyquist for the signal",
     )
     group.add_argument(
         "--noise-mtf",
         type=fraction,
         default=default.noise_mtf_nyquist,
         metavar="M",
-        help="transfer of the detector at Nyquist for shot noise",
+        help="MTF of the detector at Nyquist for shot noise",
     )
 
 

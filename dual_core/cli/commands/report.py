@@ -1,7 +1,7 @@
-"""Make one page to look at: what came out of a training run, and whether it can be trusted.
+"""Write one page about a training run: curves, pictures, and whether its results can be trusted.
 
 RUN is the --output folder of 'dual train', finished or not. The page is a single HTML file with its
-pictures inside; it needs no network. Without tomograms it shows the training only.
+pictures inside and opens offline. Without tomograms it shows the training only.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         default=[],
         metavar=("A.mrc", "B.mrc"),
-        help="two half maps of one tomogram, to compare what the model makes of each",
+        help="two half maps of one tomogram; each is denoised and compared with the other",
     )
     trust.add_argument(
         "--trust",
         metavar="DIR",
-        help="take the trust report that 'dual evaluate trust' has written there",
+        help="use the trust report that 'dual evaluate trust --output DIR' has written",
     )
     trust.add_argument(
         "--diameter",
@@ -72,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="diameter in angstrom of the particles that are counted",
     )
-    trust.add_argument("--no-trust", action="store_true", help="leave the trust report out: faster")
+    trust.add_argument(
+        "--no-trust", action="store_true", help="skip the trust report, which is faster"
+    )
     tomogram = add_tomogram_arguments(parser)
     tomogram.add_argument(
         "--tilt-range",

@@ -2,7 +2,7 @@
 
 Each grand model G.mrc becomes OUTPUT/G_simulated_01.mrc, _02 and so on: float32, on the grid of
 the grand model, standardised as the tomograms that the model was trained on. Masks and particle
-lists of 'dual pack' are copied beside them, and OUTPUT/training_set.csv says what belongs together.
+lists of 'dual pack' are copied too, and OUTPUT/training_set.csv lists which files belong together.
 
 The same seed gives the same tomogram, with any --tile and any number of threads, copies or files.
 """
@@ -92,7 +92,8 @@ def _add_noise_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether density is dark or bright in the tomograms of --noise-from",
     )
     noise.add_argument(
-        "--seed", type=non_negative_int, default=0, metavar="N", help="same seed, same tomograms"
+        "--seed", type=non_negative_int, default=0, metavar="N",
+        help="random seed; the same seed gives the same tomograms"
     )
 
 
@@ -119,8 +120,8 @@ def _add_grand_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--standardise",
         choices=("model", "own"),
         default="model",
-        help="bring density to the networks' scale by the mean and deviation of the grand models "
-        "the model was trained on, or by each grand model's own (for other density units)",
+        help="scale the density by the mean and deviation of the grand models the model was "
+        "trained on (model), or by each grand model's own (own; for other density units)",
     )
     model.add_argument(
         "--voxel-size",
@@ -140,8 +141,9 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=positive_int,
         metavar="N",
-        help="side in voxels of what is computed at once, at least one tile: bounds the memory; "
-        "simulated noise does not change with it (default: a tile for each thread)",
+        help="side in voxels of the blocks computed at once, at least one tile; smaller blocks "
+        "need less memory; the simulated noise does not depend on it (default: a tile for each "
+        "thread)",
     )
     machine.add_argument(
         "--halo",

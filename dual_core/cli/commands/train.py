@@ -1,8 +1,8 @@
 """Train a model from tomograms and grand models, without labels, pairs or half maps.
 
-The result is OUTPUT/model.safetensors. Beside it lie config.yaml, history.jsonl, preview pictures
-and a checkpoint; --resume continues exactly where the run stopped.
-On several GPUs start it with torchrun; each GPU has --batch patches.
+The result is OUTPUT/model.safetensors. The folder also gets config.yaml, history.jsonl, preview
+pictures and a checkpoint; --resume continues exactly where the run stopped.
+On several GPUs start it with torchrun; each GPU takes --batch patches per iteration.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--overwrite",
         action="store_true",
-        help="start again in an output folder that holds a training, which is removed",
+        help="delete the training in the output folder and start again",
     )
 
 
@@ -102,18 +102,19 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=("quick", "standard", "thorough", "gpu"),
         default="standard",
-        help="how long to train: quick for a first look, standard for use, thorough for a night; "
-        "gpu: wider networks, patches of 64 and batches of 8, which a CPU is too slow for",
+        help="how long to train: quick for a first look, standard for use, thorough for an "
+        "overnight run; gpu: wider networks, patches of 64 and batches of 8, too slow on a CPU",
     )
     training.add_argument(
         "--method",
         choices=("stable", "paper"),
         default="stable",
-        help="stable: best by measurement; paper: the paper's equations as printed, numerically "
-        "safe",
+        help="stable: the best in our benchmarks; paper: the equations of the paper as printed, "
+        "made numerically safe",
     )
     training.add_argument(
-        "--iterations", type=positive_int, metavar="N", help="instead of those of the preset"
+        "--iterations", type=positive_int, metavar="N",
+        help="number of iterations, instead of the preset's"
     )
     training.add_argument(
         "--time-limit",
@@ -162,7 +163,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--voxel-size",
         type=voxel_size,
         metavar="A",
-        help="voxel size in angstrom to train on (default: that of the grand models)",
+        help="voxel size in angstrom to train at (default: that of the grand models)",
     )
     data.add_argument(
         "--noisy-voxel-size",
@@ -181,8 +182,9 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=finite_float,
         metavar=("MIN", "MAX"),
-        help="of the tomograms in degrees; give it where it is not symmetric, so that patches "
-        "are only flipped in ways that keep the missing wedge; --task missing-wedge needs it",
+        help="smallest and largest tilt angle in degrees; give it if it is not symmetric, so that "
+        "patches are only flipped in ways that keep the missing wedge; --task missing-wedge needs "
+        "it",
     )
     data.add_argument(
         "--tilt-axis", choices=("y", "x"), default="y", help="axis of the tilt in the tomograms"

@@ -1,8 +1,8 @@
 """Translate tomograms between two experimental domains with a trained model.
 
 Each tomogram V.mrc becomes OUTPUT/V_translated.mrc: float32, on its grid, in the contrast of the
-other domain. 'to-clean' takes tomograms of the noisy domain to a better signal, 'to-noisy' the
-other way, with noise. The model is one of 'dual train --task translate'.
+other domain. 'to-clean' makes tomograms of the noisy domain look like the clean one, 'to-noisy'
+does the reverse and adds noise. The model must come from 'dual train --task translate'.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=non_negative_int,
         default=0,
         metavar="N",
-        help="for to-noisy: same seed, same result",
+        help="for to-noisy: random seed; the same seed gives the same result",
     )
     add_tomogram_arguments(parser)
     add_machine_arguments(parser)

@@ -67,7 +67,8 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tilt-axis", choices=("y", "x"), default="y", help="axis of the tilt")
     parser.add_argument(
-        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A",
+        help="voxel size in angstrom, instead of the one in the headers"
     )
     parser.add_argument("--output", metavar="DIR", help="write CSV, JSON and PNG")
 

@@ -43,13 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation-truth", required=True, metavar="G8.mrc", help="its grand model"
     )
     parser.add_argument(
-        "--criterion", choices=("psnr", "ssim"), default="psnr", help="what is tuned for"
+        "--criterion", choices=("psnr", "ssim"), default="psnr",
+        help="score that the parameters are tuned for"
     )
     parser.add_argument("--model", metavar="M", help="a trained model to compare with")
     parser.add_argument(
         "--topaz",
         metavar="COMMAND",
-        help="what starts topaz, for example 'topaz' or 'PYTHON -m topaz.commands.denoise3d'",
+        help="command that starts topaz, for example 'topaz' or 'PYTHON -m "
+        "topaz.commands.denoise3d'",
     )
     add_device_argument(parser)
     add_truth_arguments(parser)

@@ -1,4 +1,4 @@
-"""Judge results: against a truth where there is one, and by themselves where there is none.
+"""Score results against a known truth, or judge them without one.
 
 'dual evaluate WHAT --help' shows the options of each.
 """

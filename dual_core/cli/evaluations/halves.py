@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "half tomograms: does a denoised one know more than a filter? FSC, raw and denoised"
+SUMMARY = "half tomograms: FSC, raw and denoised, and whether denoising beats any filter"
 DESCRIPTION = (
     "Fourier shell correlation of two half tomograms with independent noise, as 'dual project\n"
     "--halves' writes them. The FSC of denoised halves measures consistency, not truth: what the\n"
     "network expects to see is common to both halves. So each denoised half is also compared with\n"
-    "the other as it was measured (half coherence): above 1 it knows more than any filter."
+    "the other raw half (half coherence): above 1 denoising beats any filter."
 )
 EXAMPLE = """
   dual evaluate halves tomo_odd.mrc tomo_even.mrc --model run/model.safetensors --output fsc
@@ -65,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="density of the halves, for the model; auto detects it",
     )
     parser.add_argument(
-        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A",
+        help="voxel size in angstrom, instead of the one in the headers"
     )
     parser.add_argument(
         "--largest-side",

@@ -80,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--counting",
         choices=("one-to-one", "overlap"),
         default="one-to-one",
-        help="each particle for one pick at most, or the paper's: whatever overlaps",
+        help="count each particle for one pick at most, or, as in the paper, every pick that "
+        "overlaps one",
     )
     parser.add_argument(
         "--tomogram",
@@ -92,7 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--voxel-size",
         type=voxel_size,
         metavar="A",
-        help="of lists that have positions in voxels only (default: as in the other list)",
+        help="voxel size in angstrom for lists with positions in voxels only (default: as in the "
+        "other list)",
     )
     parser.add_argument("--output", metavar="DIR", help="write CSV and JSON")
 

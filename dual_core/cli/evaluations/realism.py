@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_float,
         default=0.1,
         metavar="S",
-        help="of the references: variance of signal over noise, in voxels and in tilt images",
+        help="signal-to-noise ratio of the references (variances), in voxels and in tilt images",
     )
     parser.add_argument(
         "--contrast",
@@ -125,13 +125,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="voxels left out along every face, for empty borders",
     )
     parser.add_argument(
-        "--no-classifier", action="store_true", help="leave out the classifier, the slow part"
+        "--no-classifier", action="store_true", help="skip the classifier, the slow part"
     )
     parser.add_argument(
-        "--seed", type=non_negative_int, default=0, metavar="N", help="of classifier and references"
+        "--seed", type=non_negative_int, default=0, metavar="N",
+        help="random seed of the classifier and the references"
     )
     parser.add_argument(
-        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A",
+        help="voxel size in angstrom, instead of the one in the headers"
     )
     add_device_argument(parser)
     parser.add_argument("--output", metavar="DIR", help="write CSV, JSON and PNG")

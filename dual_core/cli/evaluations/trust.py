@@ -28,9 +28,10 @@ logger = logging.getLogger(__name__)
 
 SUMMARY = "can a model be trusted on these tomograms? (no truth needed)"
 DESCRIPTION = (
-    "Looks at what denoising removed, at what the model makes of noise, at flips and, where there\n"
-    "are any, at half tomograms. Each number has a verdict: green, amber or red. docs/trust.md\n"
-    "says what they mean. Writes trust.json, figures and maps of the deviation over flips."
+    "Tests what denoising removed, what the model turns pure noise into, whether flipping the\n"
+    "tomogram changes the result and, if given, half tomograms. Each number has a verdict: green,\n"
+    "amber or red; docs/trust.md explains them. Writes trust.json, figures and maps of the deviation\n"
+    "over flips."
 )
 EXAMPLE = """
   dual evaluate trust --model run/model.safetensors tomo_9.mrc --output trust
@@ -46,7 +47,9 @@ COLUMNS: Dict[str, Tuple[str, str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("tomograms", nargs="+", metavar="T.mrc", help="test the model on these")
+    parser.add_argument(
+        "tomograms", nargs="+", metavar="T.mrc", help="tomograms to test the model on"
+    )
     parser.add_argument("--model", required=True, metavar="M", help="model of 'dual train'")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
@@ -76,7 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="density of the tomograms; auto detects it",
     )
     parser.add_argument(
-        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A",
+        help="voxel size in angstrom, instead of the one in the headers"
     )
     parser.add_argument(
         "--largest-side",
@@ -86,7 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a larger tomogram the middle N voxels along each axis are examined",
     )
     parser.add_argument(
-        "--seed", type=non_negative_int, default=0, metavar="N", help="of the random phases"
+        "--seed", type=non_negative_int, default=0, metavar="N",
+        help="random seed of the random phases"
     )
     add_machine_arguments(parser)
 

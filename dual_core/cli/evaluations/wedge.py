@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truth", metavar="G.mrc", help="the grand model")
     parser.add_argument("--raw", metavar="T.mrc", help="the tomogram before compensation")
     parser.add_argument("--double", metavar="T.mrc", help="tomogram for the double-wedge test")
-    parser.add_argument("--model", metavar="M", help="the model that fills (with --double)")
+    parser.add_argument(
+        "--model", metavar="M", help="the model that fills the wedge (with --double)"
+    )
     parser.add_argument(
         "--measured-from", metavar="M", help="as for 'dual compensate' (with --double)"
     )
@@ -89,10 +91,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="density of the tomograms; auto detects it",
     )
     parser.add_argument(
-        "--voxel-size", type=voxel_size, metavar="A", help="instead of the one in the headers"
+        "--voxel-size", type=voxel_size, metavar="A",
+        help="voxel size in angstrom, instead of the one in the headers"
     )
     parser.add_argument(
-        "--seed", type=non_negative_int, default=0, metavar="N", help="of the noise reference"
+        "--seed", type=non_negative_int, default=0, metavar="N",
+        help="random seed of the noise reference"
     )
     add_device_argument(parser)
     parser.add_argument("--output", metavar="DIR", help="write CSV, JSON and PNG")

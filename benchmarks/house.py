@@ -1,0 +1,158 @@
+"""How the engine's house is built, at two revisions: rooms, modules, functions, imports.
+
+    python benchmarks/house.py
+    python benchmarks/house.py e97668d HEAD --tree
+
+Reads ``dual_core`` of each revision from git; nothing is checked out and nothing is imported.
+Prints a table in Markdown; with ``--tree`` also the folders with the number of their modules.
+
+* A module is a file but ``__init__.py``. A function is counted without its docstring but with the
+  functions in it, as ``tests/test_house_rules.py`` does.
+* A room is what lies at the top of ``dual_core``: a folder or a loose module.
+* Imports inside functions count. Those of ``dual_core/__init__.py`` do not: it hands on the Python
+  API when somebody asks for it.
+* The longest chain is the longest path a module's imports can take; names are joined by arrows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import functools
+import io
+import subprocess
+import tarfile
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, Iterator, List, Set, Tuple
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "dual_core"
+FIRST_VERSION = "e97668d"
+
+
+def sources(revision: str) -> Dict[PurePosixPath, str]:
+    """The text of every Python file of the engine at a revision, by path."""
+    command = ["git", "archive", revision, PACKAGE]
+    packed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for member in archive.getmembers():
+            file = archive.extractfile(member) if member.name.endswith(".py") else None
+            if file is not None:
+                found[PurePosixPath(member.name)] = file.read().decode("utf-8")
+    return found
+
+
+def module_name(path: PurePosixPath) -> str:
+    """The dotted name of a file; that of its folder for ``__init__.py``."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.AST, known: Set[str]) -> Set[str]:
+    """The modules among the known ones that a file imports; imports here are absolute."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                found.add(submodule if submodule in known else node.module)
+    return found & known - {PACKAGE}
+
+
+def function_lines(tree: ast.AST) -> Iterator[Tuple[int, str]]:
+    """The lines of every function without its docstring, and its name."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if ast.get_docstring(node) is not None:
+                first = node.body[0]
+                lines -= (first.end_lineno or 0) - first.lineno + 1
+            yield lines, node.name
+
+
+def longest_chain(graph: Dict[str, Set[str]]) -> Tuple[str, ...]:
+    """The longest path through a graph without cycles."""
+
+    @functools.lru_cache(maxsize=None)
+    def below(name: str) -> Tuple[str, ...]:
+        return (name, *max(map(below, sorted(graph[name])), key=len, default=()))
+
+    return max(map(below, sorted(graph)), key=len)
+
+
+def room(name: str) -> str:
+    """The room of a module, by its dotted name."""
+    return name.split(".")[1]
+
+
+def measure(revision: str) -> Dict[str, Any]:
+    """What the table tells about a revision, by row."""
+    texts = sources(revision)
+    modules = [path for path in texts if path.name != "__init__.py"]
+    trees = {module_name(path): ast.parse(text) for path, text in texts.items()}
+    graph = {name: imports(tree, set(trees)) for name, tree in trees.items() if name != PACKAGE}
+    crossing = [
+        (room(name), room(other))
+        for name, others in graph.items()
+        for other in others
+        if room(name) != room(other)
+    ]
+    loose = [path.name for path in modules if len(path.parts) == 2]
+    folder, most = Counter(str(path.parent) for path in modules).most_common(1)[0]
+    longest = max(modules, key=lambda path: len(texts[path].splitlines()))
+    lines, function, where = max(
+        (lines, function, name) for name, tree in trees.items()
+        for lines, function in function_lines(tree)
+    )
+    chain = longest_chain(graph)
+    return {
+        "loose modules at the top": len(loose),
+        "modules": len(modules),
+        "folders": len({path.parent for path in modules}),
+        "most modules in a folder": f"{most} ({folder})",
+        "longest module, lines": f"{len(texts[longest].splitlines())} ({longest})",
+        "longest function, lines": f"{lines} ({where}.{function})",
+        "longest import chain, modules": len(chain),
+        "rooms at the top": len({room(name) for name in graph}),
+        "imports between modules": sum(map(len, graph.values())),
+        "of these between rooms": len(crossing),
+        "pairs of rooms that import one another": len(set(crossing)),
+        "chain": " -> ".join(name.partition(".")[2] for name in chain),
+        "tree": tree_lines(modules),
+    }
+
+
+def tree_lines(modules: List[PurePosixPath]) -> List[str]:
+    """A line for every folder: its name, and how many modules lie in it."""
+    counts = Counter(path.parent for path in modules)
+    folders = sorted({parent for path in modules for parent in list(path.parents)[:-1]})
+    return [
+        f"{'  ' * (len(folder.parts) - 1)}{folder.name}/ {counts[folder]}" for folder in folders
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("revisions", nargs="*", default=[FIRST_VERSION, "HEAD"])
+    parser.add_argument("--tree", action="store_true", help="the folders, too")
+    args = parser.parse_args()
+    measured = {revision: measure(revision) for revision in args.revisions}
+    print("| | " + " | ".join(measured) + " |\n|---|" + "---|" * len(measured))
+    for row in next(iter(measured.values())):
+        if row not in ("chain", "tree"):
+            print(f"| {row} | " + " | ".join(str(one[row]) for one in measured.values()) + " |")
+    for revision, one in measured.items():
+        print(f"\n{revision}, longest chain: {one['chain']}")
+        if args.tree:
+            print("\n".join(["", revision, *one["tree"]]))
+
+
+if __name__ == "__main__":
+    main()
