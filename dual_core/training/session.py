@@ -11,6 +11,7 @@ import torch
 from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard
 from dual_core.networks.model import DualModel
+from dual_core.noise_model.full_power.noise_profile import profile_to_arrays
 from dual_core.noise_model.linear_file import linear_to_arrays
 from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.training.checkpoint import (
@@ -70,7 +71,14 @@ class Session:
         if config.start_from:
             start_from(model, config.start_from, data.simulator, config.seed)
         ranks.share_first(model)
-        self.trainer = Trainer(model, config, bfloat16, ranks)
+        self.trainer = Trainer(model, config, bfloat16, ranks, self._response())
+
+    def _response(self) -> Optional[torch.Tensor]:
+        """Of the measured noise's filter, for a patch."""
+        if self.data.profile is None:
+            return None
+        side = self.config.patch
+        return self._tensor(self.data.profile.response((side, side, side)))
 
     def _new_generator(self) -> np.random.Generator:
         """Draws of its own for each process, which no process before this iteration had."""
@@ -137,16 +145,17 @@ class Session:
         config, random = self.config, self.generator
         tomogram = self.data.noisy.patches.draw(config.batch, random)
         code = self._codes(config.batch)
-        linear = None
+        linear, own = None, None
         if self.data.simulator is None:
             density = self.data.clean.patches.draw(config.batch, random)
             noise = random.standard_normal(density.shape, dtype=np.float32)
         else:
             pairs = self.data.simulator.draw(config.batch, random)
             density, noise, linear = pairs.density, pairs.noise, self._tensor(pairs.tomogram)
+            own = self._tensor(pairs.own_noise)
         return Batch(
             self._tensor(tomogram), self._tensor(density), self._tensor(noise),
-            self._tensor(code), linear,
+            self._tensor(code), linear, own,
         )
 
     def _sources(self) -> Dict[str, Union[LinearSimulator, WedgePairs, RecorruptedPairs]]:
@@ -222,6 +231,8 @@ class Session:
         model.card = make_card(self.data, self.config, self.iteration)
         if self.data.linear is not None:
             arrays = linear_to_arrays(self.data.linear)
+            if self.data.profile is not None:
+                arrays.update(profile_to_arrays(self.data.profile))
             model.linear = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return model
 

@@ -30,7 +30,8 @@ class Batch(NamedTuple):
 
     ``tomogram`` and ``density`` are t_r and v_r, ``(b, 1, z, y, x)``, standardised; ``noise`` of
     the same shape orders the permutation of equation 1; ``code`` ``(b, K)`` is z; and
-    ``linear_tomogram`` what the linear model makes of ``density`` and ``noise``, if there is one.
+    ``linear_tomogram`` what the linear model makes of ``density`` and ``noise``, if there is one,
+    and ``own_noise`` what it makes of ``noise``.
     """
 
     tomogram: Tensor
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     noise: Tensor
     code: Tensor
     linear_tomogram: Optional[Tensor] = None
+    own_noise: Optional[Tensor] = None
 
 
 class Generated(NamedTuple):
@@ -63,6 +65,7 @@ class Trainer:
     config : the training configuration.
     bfloat16 : whether the two U-Nets run in bfloat16 autocast.
     ranks : the processes that train together.
+    response : of the filter c of measured noise, on the half grid of a patch.
 
     Notes
     -----
@@ -72,12 +75,18 @@ class Trainer:
     """
 
     def __init__(
-        self, model: DualModel, config: TrainingConfig, bfloat16: bool, ranks: Ranks = ALONE
+        self,
+        model: DualModel,
+        config: TrainingConfig,
+        bfloat16: bool,
+        ranks: Ranks = ALONE,
+        response: Optional[Tensor] = None,
     ) -> None:
         self.model = model
         self.config = config
         self.bfloat16 = bfloat16
         self.ranks = ranks
+        self.response = response
         self.device = next(model.parameters()).device
         self.averaged = copy.deepcopy(nn.ModuleDict(self._averaged_parts())).requires_grad_(False)
         self._generators = list(self._averaged_parts().values())
@@ -142,19 +151,33 @@ class Trainer:
     def _generate(self, batch: Batch) -> Generated:
         """From each domain to the other and back (equations 1 and 2)."""
         config, model = self.config, self.model
-        mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
         encoded = model.noise_encoder(batch.tomogram)
         with autocast(self.device, self.bfloat16):
             fake_density = model.denoiser(batch.tomogram).float()
-            fake_tomogram = model.structural_generator(batch.density + mask).float()  # equation 1
+            fake_tomogram = self._simulated(batch)
             density_again = model.denoiser(
                 share_gradient(fake_tomogram, config.clean_cycle_share)
             ).float()
-            tomogram_again = model.structural_generator(  # equation 2
-                share_gradient(fake_density, config.noisy_cycle_share)
-                + model.noise_decoder(encoded)
-            ).float()
+            structure = share_gradient(fake_density, config.noisy_cycle_share)
+            mask = model.noise_decoder(encoded)
+            if self.response is None:  # equation 2
+                tomogram_again = model.structural_generator(structure + mask).float()
+            else:
+                own = equations.coloured(mask, self.response)
+                tomogram_again = model.structural_generator(structure).float() + own
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
+
+    def _simulated(self, batch: Batch) -> Tensor:
+        """Equation 1, or Gs(v) + c * P(Gn(z)) where the noise was measured: c asks for a larger
+        field than a patch, which was permuted when the density was drawn."""
+        generator = self.model.structural_generator
+        fake: Tensor
+        if self.response is not None:
+            fake = generator(batch.density).float() + batch.own_noise
+        else:
+            mask = equations.permute_noise(self.model.noise_decoder(batch.code), batch.noise)
+            fake = generator(batch.density + mask).float()
+        return fake
 
     def _pooled(self, encoded: Tensor) -> Tensor:
         """The noise codes of this batch and those before it, ``(n, K)``."""
