@@ -41,9 +41,11 @@ class ColouredNoise:
 
     def added_to(self, structure: np.ndarray, start: Triple) -> np.ndarray:
         """A part of a tomogram from its structure: the noise on top, within the limits."""
-        structure *= np.float32(self.profile.structure)
-        structure += self.read(start, as_triple(structure.shape))
-        return np.clip(structure, *map(np.float32, self.profile.limits), out=structure)
+        noise = self.read(start, as_triple(structure.shape))
+        noise += np.float32(self.profile.structure) * structure
+        low, high = self.profile.limits
+        result: np.ndarray = np.clip(noise, np.float32(low), np.float32(high), out=noise)
+        return result
 
     def read(self, start: Triple, size: Triple) -> np.ndarray:
         """A region, float32. Its parts depend on start and size, and only by rounding."""

@@ -28,9 +28,10 @@ from dual_core.volumes.patches import MOST_BLANK, StandardisedVolume
 logger = logging.getLogger(__name__)
 
 SMALL, LARGE = 32, 64  # voxels a side of the small blocks, and of those they are taken from
-BLOCKS = 24  # simulated ones; of the tomograms, whose noise cannot be drawn anew, four times
+BLOCKS = 24  # simulated ones at most; of the tomograms, whose noise cannot be drawn anew, more
+FEWEST_BLOCKS, REAL_BLOCKS = 4, 4  # at least; of the tomograms for each simulated one
 SHARE_BLOCKS = 60  # of the clean domain
-ROUNDS = 4
+ROUNDS = 3
 LARGEST_CHANGE = 1.5  # of a logarithm in one round
 SMOOTHING = 0.6  # coefficients
 LOWEST_SHARE = 0.05
@@ -67,9 +68,11 @@ def measure_noise_profile(
 
     side = min(LARGE, *(n for entry in (*noisy, *clean) for n in entry.volume.shape)) // 2 * 2
     small = min(SMALL, side)
-    wanted = _mean_log_power(_blocks_of(noisy, side, 4 * BLOCKS, generator), small)
+    voxels = sum(float(np.prod(entry.volume.shape)) for entry in noisy)
+    count = int(np.clip(2 * voxels / side**3, FEWEST_BLOCKS, BLOCKS))
+    wanted = _mean_log_power(_blocks_of(noisy, side, REAL_BLOCKS * count, generator), small)
     structures = [
-        _structure(linear, block) for block in _blocks_of(clean, side, BLOCKS, generator)
+        _structure(linear, block) for block in _blocks_of(clean, side, count, generator)
     ]
     for number in range(ROUNDS):
         response = profile.response(_field_of(side))
