@@ -120,11 +120,9 @@ def open_training_data(
     linear = fit_linear_model(noisy_domain.volumes, clean_domain.volumes, generator, floor)
     _tell(linear, voxel_size_A)
     limits = limits_of(noisy_files.statistics, noisy_domain.volumes)
-    profile = None
-    if config.colours_noise:
-        profile = measure_noise_profile(
-            noisy_domain.volumes, clean_domain.volumes, linear, limits, generator
-        )
+    volumes = noisy_domain.volumes, clean_domain.volumes
+    measure = measure_noise_profile if config.colours_noise else None
+    profile = measure and measure(*volumes, linear, limits, generator)
     simulator = _simulator(linear, clean_domain.patches, config, limits, profile)
     recorrupted = None
     if config.recorrupted:

@@ -160,24 +160,21 @@ class Trainer:
             ).float()
             structure = share_gradient(fake_density, config.noisy_cycle_share)
             mask = model.noise_decoder(encoded)
-            if self.response is None:  # equation 2
-                tomogram_again = model.structural_generator(structure + mask).float()
-            else:
-                own = equations.coloured(mask, self.response)
-                tomogram_again = model.structural_generator(structure).float() + own
+            own = None if self.response is None else equations.coloured(mask, self.response)
+            seen = structure + mask if own is None else structure  # equation 2
+            again = model.structural_generator(seen).float()
+        tomogram_again = again if own is None else again + own
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
 
     def _simulated(self, batch: Batch) -> Tensor:
         """Equation 1, or Gs(v) + c * P(Gn(z)) where the noise was measured: c asks for a larger
-        field than a patch, which was permuted when the density was drawn."""
-        generator = self.model.structural_generator
-        fake: Tensor
-        if self.response is not None:
-            fake = generator(batch.density).float() + batch.own_noise
-        else:
+        field than a patch, permuted when the density was drawn."""
+        seen, added = batch.density, batch.own_noise
+        if self.response is None:
             mask = equations.permute_noise(self.model.noise_decoder(batch.code), batch.noise)
-            fake = generator(batch.density + mask).float()
-        return fake
+            seen, added = seen + mask, None
+        fake: Tensor = self.model.structural_generator(seen).float()
+        return fake if added is None else fake + added
 
     def _pooled(self, encoded: Tensor) -> Tensor:
         """The noise codes of this batch and those before it, ``(n, K)``."""

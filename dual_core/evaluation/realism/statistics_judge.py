@@ -70,7 +70,10 @@ def judge(
             f"{SMALLEST_SIDE} voxels along each axis; give larger volumes"
         )
     bands, seen = _bands(side)
-    groups = [[_features(volume, side, bands, len(seen)) for volume in g] for g in (real, synthetic)]
+    groups = [
+        [_features(volume, side, bands, len(seen)) for volume in group]
+        for group in (real, synthetic)
+    ]
     axes = [a for a in range(3) if shortest[a] >= 2.5 * side]
     accuracies = []
     for axis in axes:

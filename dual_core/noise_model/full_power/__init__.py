@@ -1,1 +1,1 @@
-"""The power of tomograms' noise as finely as their thickness resolves it, and noise of that power."""
+"""The power of tomograms' noise as fine as their thickness resolves it, and such noise."""

@@ -90,7 +90,7 @@ def measure_noise_profile(
 def noise_share(
     linear: LinearModel, clean: Sequence[StandardisedVolume], generator: np.random.Generator
 ) -> np.ndarray:
-    """The noise's part of a typical block's power, 0 to 1, on the cubic grid of the linear model."""
+    """The noise's part of a typical block's power, 0 to 1, on the linear model's grid."""
     wanted = linear.transfer.shape[0]
     side = min(wanted, *(n for entry in clean for n in entry.volume.shape)) // 2 * 2
     window = _window(side)

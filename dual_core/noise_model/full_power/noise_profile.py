@@ -1,4 +1,4 @@
-"""The noise profile: how strong a domain's noise is, by direction and frequency, in a few numbers."""
+"""The noise profile: how strong a domain's noise is, by direction and frequency."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class NoiseProfile:
 
     Attributes
     ----------
-    amplitude : sqrt(N), float32, on the half grid of ``(side, HEIGHT, side)`` voxels: as wide as the
-        tomograms' thickness asks for, so that the rays of single tilts and the edge of the missing
+    amplitude : sqrt(N), float32, on the half grid of ``(side, HEIGHT, side)`` voxels: wide
+        enough for the tomograms' thickness, so that the rays of single tilts and the edge of the missing
         wedge are in it. The tilt axis is y.
     power : `typical_power` of the tomograms, structure included, same shape.
     limits : lowest and highest value of the tomograms.

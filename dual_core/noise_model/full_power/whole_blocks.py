@@ -10,13 +10,14 @@ deviation 1. Along the tilt axis y power is smooth, so that few coefficients do.
 
 from __future__ import annotations
 
-from typing import List, Sequence, Tuple
+from typing import List, Sequence
 
 import numpy as np
 import scipy.fft
 from scipy.ndimage import gaussian_filter1d
 
 from dual_core.errors import DualError
+from dual_core.tiles.plan import as_triple
 from dual_core.volumes.geometry import sine_taper
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import MOST_BLANK, StandardisedVolume
@@ -56,10 +57,10 @@ def typical_power(
     DualError
         For tomograms that are shorter than a block.
     """
-    block = tuple(
+    block = as_triple([
         min(wanted, *(entry.volume.shape[axis] for entry in volumes))
         for axis, wanted in enumerate(block_of(grid))
-    )
+    ])
     window = _window(block).astype(np.float32)
     window /= np.sqrt(np.sum(window**2))
     each = MOST_BLOCKS // len(volumes) + 1
