@@ -167,8 +167,7 @@ class Trainer:
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
 
     def _simulated(self, batch: Batch) -> Tensor:
-        """Equation 1, or Gs(v) + c * P(Gn(z)) where the noise was measured: c asks for a larger
-        field than a patch, permuted when the density was drawn."""
+        """Equation 1, or Gs(v) + c * P(Gn(z)) with the measured noise of the linear model."""
         seen, added = batch.density, batch.own_noise
         if self.response is None:
             mask = equations.permute_noise(self.model.noise_decoder(batch.code), batch.noise)

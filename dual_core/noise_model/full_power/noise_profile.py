@@ -27,8 +27,8 @@ class NoiseProfile:
     Attributes
     ----------
     amplitude : sqrt(N), float32, on the half grid of ``(side, HEIGHT, side)`` voxels: wide
-        enough for the tomograms' thickness, so that the rays of single tilts and the edge of the missing
-        wedge are in it. The tilt axis is y.
+        enough for the tomograms' thickness, so that the rays of single tilts and the edge of the
+        missing wedge are in it. The tilt axis is y.
     power : `typical_power` of the tomograms, structure included, same shape.
     limits : lowest and highest value of the tomograms.
     structure : factor of the structure beside this noise.
