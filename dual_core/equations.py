@@ -43,6 +43,21 @@ def permute_noise(mask: Tensor, order: Tensor) -> Tensor:
     return torch.empty_like(values).scatter(1, places, values).view_as(order)
 
 
+def coloured(noise: Tensor, response: Tensor) -> Tensor:
+    """Noise of mean 0 and deviation 1 through a filter c of measured noise, ``(b, 1, z, y, x)``.
+
+    Parameters
+    ----------
+    noise : ``(b, 1, z, y, x)``, of any mean and deviation.
+    response : of c, on the half grid of the shape, ``(z, y, x // 2 + 1)``.
+    """
+    shape = noise.shape[-3:]
+    centred = noise.float() - noise.float().mean(dim=(-3, -2, -1), keepdim=True)
+    deviation = torch.sqrt(centred.square().mean(dim=(-3, -2, -1), keepdim=True) + EPSILON)
+    spectrum = torch.fft.rfftn(centred / deviation, dim=(-3, -2, -1)) * response
+    return torch.fft.irfftn(spectrum, s=shape, dim=(-3, -2, -1))
+
+
 def mean_squared_error(real: Tensor, reconstructed: Tensor) -> Tensor:
     """Mean of the squared difference of each patch, ``(b,)``."""
     return (real.float() - reconstructed.float()).flatten(1).square().mean(dim=1)

@@ -19,7 +19,12 @@ from dual_core.api.given import (
     model_of,
 )
 from dual_core.tasks.simulate import SimulateOptions, open_for_simulation, simulate_tomogram
-from dual_core.tasks.simulation.noise_codes import Noise, draw_noise, encode_tomogram
+from dual_core.tasks.simulation.noise_codes import (
+    Noise,
+    draw_noise,
+    encode_tomogram,
+    profile_of_tomogram,
+)
 from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
 from dual_core.tasks.simulation.training_set import carry_labels
 
@@ -101,7 +106,9 @@ def simulate(
         noise = draw_noise(net.config.code_size, seed, density.content, copy)
         if noise_from is not None:
             path = as_file(noise_from, voxel_size_A, files.scratch, "noise_from")
-            noise = Noise(encode_tomogram(path, net, noise_contrast), noise.seed, str(path))
+            code = encode_tomogram(path, net, noise_contrast)
+            profile = profile_of_tomogram(path, net, noise_contrast)
+            noise = Noise(code, noise.seed, str(path), profile)
         runner = SimulationRunner(
             net, machine.device, machine.precision, machine.tile, machine.halo, machine.memory_GiB
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
 
 from dual_core.noise_model.calibration import MARGIN, LinearModel
+from dual_core.noise_model.full_power.noise_profile import NoiseProfile
 from dual_core.noise_model.tapered_power import on_grid
 from dual_core.volumes.patches import PatchSource
 
@@ -16,11 +17,15 @@ USES = 4  # draws for each block that is made anew: making it costs as much as a
 
 
 class SimulatedBatch(NamedTuple):
-    """Patches of the linear model, ``(count, 1, patch, patch, patch)`` each, float32."""
+    """Patches of the linear model, ``(count, 1, patch, patch, patch)`` each, float32.
+
+    ``noise`` is white, and ``own_noise`` what became of it in the tomogram.
+    """
 
     tomogram: np.ndarray
     density: np.ndarray
     noise: np.ndarray
+    own_noise: np.ndarray
 
 
 class LinearSimulator:
@@ -36,6 +41,7 @@ class LinearSimulator:
     flips : groups of axes that may be flipped together without moving the missing wedge.
     limits : lowest and highest value of the real tomograms, standardised. Integers saturate at
         gold, where the linear model goes on and would outweigh all else in what is learned.
+    profile : the noise as it is over the whole thickness, instead of the linear model's.
     """
 
     def __init__(
@@ -45,14 +51,18 @@ class LinearSimulator:
         patch: int,
         flips: Sequence[Tuple[int, ...]],
         limits: Tuple[float, float] = (-np.inf, np.inf),
+        profile: Optional[NoiseProfile] = None,
     ) -> None:
         self._source = blocks
         self._patch = patch
         self._flips = tuple(flips)
         self._limits = limits
-        field = (blocks.side + 2 * MARGIN,) * 3
+        side = blocks.side + 2 * MARGIN
+        field = (side, side, side)
         self._transfer = on_grid(model.transfer, field)
         self._amplitude = on_grid(model.noise_amplitude, field)
+        if profile is not None:
+            self._amplitude = profile.response(field)
         self._weighting = None if model.weighting is None else on_grid(model.weighting, field)
         self.pool: List[SimulatedBatch] = []
         self.drawn = 0
@@ -108,12 +118,13 @@ class LinearSimulator:
             density = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
             density = density[(slice(MARGIN, -MARGIN),) * 3].copy()
         spectrum *= self._transfer
-        spectrum += scipy.fft.rfftn(noise) * self._amplitude
-        tomogram = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
+        own = scipy.fft.irfftn(scipy.fft.rfftn(noise) * self._amplitude, s=padded.shape)
+        tomogram = (scipy.fft.irfftn(spectrum, s=padded.shape) + own).astype(np.float32)
         low, high = self._limits
         tomogram = np.clip(tomogram, np.float32(low), np.float32(high))
         inside = (slice(MARGIN, -MARGIN),) * 3
-        return SimulatedBatch(tomogram[inside].copy(), density, noise[inside].copy())
+        parts = (tomogram[inside], density, noise[inside], own[inside])
+        return SimulatedBatch(*(np.ascontiguousarray(part, dtype=np.float32) for part in parts))
 
     def _renew(self, generator: np.random.Generator) -> None:
         """Fill the pool or replace one of its blocks."""

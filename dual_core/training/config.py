@@ -61,6 +61,8 @@ class TrainingConfig:
     recorrupted_loss : ``squared`` or ``coherence``.
     average_decay : of the exponential moving average of the generators' weights.
     code_pool : noise codes of recent iterations that equation 9 looks at too.
+    measured_noise : whether the noise of simulated tomograms has the power that was measured on the
+        real ones (`dual_core.noise_model.full_power`) and Gs makes the structure alone.
     network : sizes of the six networks.
     contrast, clean_contrast : ``auto``, ``dark`` or ``bright`` density in the two domains.
     voxel_size_A : common voxel size; that of the clean domain by default.
@@ -103,6 +105,7 @@ class TrainingConfig:
     recorrupted_loss: str = "coherence"
     average_decay: float = 0.995
     code_pool: int = 128
+    measured_noise: bool = False
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig(output_filter=True))
     contrast: str = "auto"
     clean_contrast: str = "auto"
@@ -150,6 +153,11 @@ class TrainingConfig:
         return max(
             self.calibration_weight, self.rehearsals, self.generator_rehearsals, self.recorrupted
         ) > 0
+
+    @property
+    def colours_noise(self) -> bool:
+        """Whether simulated noise has measured power; grand models alone are without noise."""
+        return self.measured_noise and self.uses_linear_model and self.task == TASKS[0]
 
     @property
     def loss_weights(self) -> Dict[str, float]:
@@ -206,6 +214,7 @@ _METHODS: Dict[str, Dict[str, Any]] = {
         "rehearsals": 0,
         "generator_rehearsals": 0,
         "recorrupted": 0,
+        "measured_noise": False,
         "settle_from": 1.0,
         "average_decay": 0.0,
         "network": NetworkConfig(

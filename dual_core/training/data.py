@@ -14,6 +14,8 @@ from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard
 from dual_core.networks.model import plain_config
 from dual_core.noise_model.calibration import LinearModel, fit_linear_model
+from dual_core.noise_model.full_power.fitting import measure_noise_profile
+from dual_core.noise_model.full_power.noise_profile import NoiseProfile
 from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.noise_model.noise_floor import noise_from_halves
 from dual_core.training.config import TrainingConfig
@@ -45,7 +47,8 @@ class TrainingData:
 
     ``simulator`` draws from a linear model of the noisy domain and is None where the method does
     without; ``wedge_pairs`` are there for the missing-wedge task; ``recorrupted`` draws copies of
-    real blocks with independent noise; ``linear`` is the linear model, where it was measured.
+    real blocks with independent noise; ``linear`` is the linear model, where it was measured, and
+    ``profile`` the tomograms' noise as finely as their thickness resolves it.
     """
 
     noisy: Domain
@@ -55,6 +58,7 @@ class TrainingData:
     wedge_pairs: Optional[WedgePairs] = None
     recorrupted: Optional[RecorruptedPairs] = None
     linear: Optional[LinearModel] = None
+    profile: Optional[NoiseProfile] = None
 
 
 def open_training_data(
@@ -117,13 +121,16 @@ def open_training_data(
     linear = fit_linear_model(noisy_domain.volumes, clean_domain.volumes, generator, floor)
     _tell(linear, voxel_size_A)
     limits = limits_of(noisy_files.statistics, noisy_domain.volumes)
-    simulator = _simulator(linear, clean_domain.patches, config, limits)
+    volumes = noisy_domain.volumes, clean_domain.volumes
+    measure = measure_noise_profile if config.colours_noise else None
+    profile = measure and measure(*volumes, linear, limits, generator)
+    simulator = _simulator(linear, clean_domain.patches, config, limits, profile)
     recorrupted = None
     if config.recorrupted:
         blocks = _blocks(noisy_domain.patches, config)
         recorrupted = RecorruptedPairs(linear, blocks)
     return TrainingData(
-        noisy_domain, clean_domain, voxel_size_A, simulator, None, recorrupted, linear
+        noisy_domain, clean_domain, voxel_size_A, simulator, None, recorrupted, linear, profile
     )
 
 
@@ -177,10 +184,14 @@ def _domain(
 
 
 def _simulator(
-    linear: LinearModel, clean: PatchSource, config: TrainingConfig, limits: Tuple[float, float]
+    linear: LinearModel,
+    clean: PatchSource,
+    config: TrainingConfig,
+    limits: Tuple[float, float],
+    profile: Optional[NoiseProfile] = None,
 ) -> LinearSimulator:
     flips = allowed_flips(config.tilt_range_deg)
-    return LinearSimulator(linear, _blocks(clean, config), config.patch, flips, limits)
+    return LinearSimulator(linear, _blocks(clean, config), config.patch, flips, limits, profile)
 
 
 def _blocks(patches: PatchSource, config: TrainingConfig) -> PatchSource:

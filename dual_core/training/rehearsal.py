@@ -59,14 +59,26 @@ class Rehearsals:
         return self._step(loss, "denoiser")
 
     def generator(
-        self, tomogram: Tensor, density: Tensor, noise: Tensor, code: Tensor
+        self,
+        tomogram: Tensor,
+        density: Tensor,
+        noise: Tensor,
+        own_noise: Tensor,
+        code: Tensor,
     ) -> float:
-        """Train Gs alone to make the linear model's tomogram from density and noise; the loss."""
+        """Train Gs alone to make the linear model's tomogram from density and noise; the loss.
+
+        Where the noise is measured Gs makes the structure alone, and the noise is added.
+        """
         network = self.model.structural_generator
-        with torch.no_grad():
-            mask = equations.permute_noise(self.model.noise_decoder(code), noise)
+        seen = density
+        if not self.config.colours_noise:
+            with torch.no_grad():
+                seen = density + equations.permute_noise(self.model.noise_decoder(code), noise)
         with autocast(tomogram.device, self.bfloat16):
-            simulated = network(density + mask).float()
+            simulated = network(seen).float()
+        if self.config.colours_noise:
+            simulated = simulated + own_noise
         loss = equations.mean_squared_error(tomogram, simulated).mean()
         if self.config.spectrum_weight:
             spectrum = equations.spectrum_loss(tomogram, simulated)

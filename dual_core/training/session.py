@@ -12,6 +12,7 @@ import torch
 from dual_core.errors import DualError
 from dual_core.networks.card import ModelCard
 from dual_core.networks.model import DualModel
+from dual_core.noise_model.full_power.noise_profile import profile_to_arrays
 from dual_core.noise_model.linear_file import linear_to_arrays
 from dual_core.tiles.runner import is_out_of_memory
 from dual_core.training.checkpoint import (
@@ -73,7 +74,15 @@ class Session:
         if config.start_from:
             start_from(model, config.start_from, data.simulator, config.seed)
         ranks.share_first(model)
-        self.trainer = Trainer(model, config, bfloat16, ranks)
+        self.trainer = Trainer(model, config, bfloat16, ranks, self._response())
+
+    def _response(self) -> Optional[torch.Tensor]:
+        """Of the measured noise's filter, for a patch."""
+        if self.data.profile is None:
+            return None
+        side = self.config.patch
+        response = self.data.profile.response((side, side, side))
+        return torch.from_numpy(response).to(self.device)
 
     def _new_generator(self) -> np.random.Generator:
         """Draws of its own for each process, which no process before this iteration had."""
@@ -222,6 +231,8 @@ class Session:
         model.card = make_card(self.data, self.config, self.iteration)
         if self.data.linear is not None:
             arrays = linear_to_arrays(self.data.linear)
+            if self.data.profile is not None:
+                arrays.update(profile_to_arrays(self.data.profile))
             model.linear = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return model
 

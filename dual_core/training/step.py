@@ -15,7 +15,7 @@ from dual_core.networks.model import DualModel
 from dual_core.networks.noise import RunningStandardisation
 from dual_core.training.checkpoint import optimiser_tensors, restore_optimiser
 from dual_core.training.config import TrainingConfig
-from dual_core.training.monitor import all_finite
+from dual_core.training.monitor import all_finite, diagnostics
 from dual_core.training.parallel.ranks import ALONE, Ranks
 from dual_core.training.rehearsal import (
     GRADIENT_NORM,
@@ -33,7 +33,8 @@ class Batch(NamedTuple):
 
     ``tomogram`` and ``density`` are t_r and v_r, ``(b, 1, z, y, x)``, standardised; ``noise`` of
     the same shape orders the permutation of equation 1; ``code`` ``(b, K)`` is z; and
-    ``linear_tomogram`` what the linear model makes of ``density`` and ``noise``, if there is one.
+    ``linear_tomogram`` what the linear model makes of ``density`` and ``noise``, if there is one,
+    and ``own_noise`` what it makes of ``noise``.
     """
 
     tomogram: Tensor
@@ -41,6 +42,7 @@ class Batch(NamedTuple):
     noise: Tensor
     code: Tensor
     linear_tomogram: Optional[Tensor] = None
+    own_noise: Optional[Tensor] = None
 
 
 class Generated(NamedTuple):
@@ -66,6 +68,7 @@ class Trainer:
     config : the training configuration.
     bfloat16 : whether the two U-Nets run in bfloat16 autocast.
     ranks : the processes that train together.
+    response : of the filter c of measured noise, on the half grid of a patch.
 
     Notes
     -----
@@ -75,12 +78,18 @@ class Trainer:
     """
 
     def __init__(
-        self, model: DualModel, config: TrainingConfig, bfloat16: bool, ranks: Ranks = ALONE
+        self,
+        model: DualModel,
+        config: TrainingConfig,
+        bfloat16: bool,
+        ranks: Ranks = ALONE,
+        response: Optional[Tensor] = None,
     ) -> None:
         self.model = model
         self.config = config
         self.bfloat16 = bfloat16
         self.ranks = ranks
+        self.response = response
         self.device = next(model.parameters()).device
         self.averaged = copy.deepcopy(nn.ModuleDict(self._averaged_parts())).requires_grad_(False)
         self._generators = list(self._averaged_parts().values())
@@ -140,7 +149,7 @@ class Trainer:
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         values = {name: float(term.detach()) for name, term in terms.items()}
         values["loss"] = float(total.detach())
-        values.update(_diagnostics(batch, made))
+        values.update(diagnostics(batch, made))
         values = self.ranks.mean(values)
         if all_finite(values):
             values["gradient_norm"] = self._step_generators(total)
@@ -152,17 +161,23 @@ class Trainer:
         mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
         encoded = self._encoded(batch.tomogram)
         # Outside of bfloat16, like the other small networks; see the notes of this class.
-        mask_again = model.noise_decoder(encoded)
+        mask_again, own_again = model.noise_decoder(encoded), None
+        if self.response is not None:
+            own_again = equations.coloured(mask_again, self.response)
         with autocast(self.device, self.bfloat16):
             fake_density = model.denoiser(batch.tomogram).float()
-            fake_tomogram = model.structural_generator(batch.density + mask).float()  # equation 1
-            density_again = model.denoiser(
-                share_gradient(fake_tomogram, config.clean_cycle_share)
-            ).float()
-            tomogram_again = model.structural_generator(  # equation 2
-                share_gradient(fake_density, config.noisy_cycle_share) + mask_again
-            ).float()
+            fake_tomogram = self._simulated(batch.density, mask, batch.own_noise)  # equation 1
+            again = share_gradient(fake_tomogram, config.clean_cycle_share)
+            density_again = model.denoiser(again).float()
+            structure = share_gradient(fake_density, config.noisy_cycle_share)
+            tomogram_again = self._simulated(structure, mask_again, own_again)  # equation 2
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
+
+    def _simulated(self, density: Tensor, mask: Tensor, own_noise: Optional[Tensor]) -> Tensor:
+        """Equation 1, or Gs(v) + c * P(Gn(z)) with measured noise."""
+        if self.response is None or own_noise is None:
+            return self.model.structural_generator(density + mask).float()
+        return self.model.structural_generator(density).float() + own_noise
 
     def _encoded(self, tomogram: Tensor) -> Tensor:
         """The noise codes of this batch, standardised by what all processes have."""
@@ -302,18 +317,3 @@ class Trainer:
                 average.lerp_(weight, 1.0 - decay)
             for moment, buffer in zip(self.averaged.buffers(), current.buffers()):
                 moment.copy_(buffer)
-
-
-def _diagnostics(batch: Batch, made: Generated) -> Dict[str, float]:
-    """Correlations and deviations for the history; no part of the loss."""
-    with torch.no_grad():
-        pairs = {
-            "cc_density": (batch.density, made.density_again),
-            "cc_tomogram": (batch.tomogram, made.tomogram_again),
-            "cc_denoised": (batch.tomogram, made.fake_density),
-            "cc_simulated": (made.fake_tomogram, made.density_again),
-        }
-        values = {name: float(equations.correlation(*pair).mean()) for name, pair in pairs.items()}
-        values["deviation_denoised"] = float(made.fake_density.std())
-        values["deviation_simulated"] = float(made.fake_tomogram.std())
-    return values

@@ -26,6 +26,7 @@ from dual_core.evaluation.realism.references import (
     projected_reference,
     white_reference,
 )
+from dual_core.evaluation.realism.statistics_judge import judge
 from dual_core.evaluation.realism.two_sample import TwoSampleConfig, choose_patch, two_sample_test
 from dual_core.evaluation.truth.metrics import standardise
 from dual_core.volumes.geometry import wedge_mask
@@ -287,3 +288,18 @@ def test_mistakes_get_one_line(files, tmp_path, arguments, message, capsys):
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_judge_of_statistics_tells_what_differs_and_where():
+    real, other = white(1, (32, 96, 96)), white(2, (32, 96, 96))
+    alike = judge([real], [other])
+    assert abs(alike.accuracy - 0.5) < 0.15
+    far = judge([with_wedge(real)], [other])
+    assert far.accuracy > 0.95
+    inside, outside = np.abs(far.angle_deg) > 70, np.abs(far.angle_deg) < 50
+    # What the wedge has lost the rest has more, since volumes are standardised.
+    assert np.nanmin(far.apart[3:, inside]) > 2 and np.nanmax(far.apart[3:, outside]) < 0
+    turned = judge([with_wedge(real).swapaxes(1, 2)], [other], "x")
+    assert turned.accuracy > 0.95 and np.nanmin(turned.apart[3:, inside]) > 2
+    with pytest.raises(DualError, match="too small"):
+        judge([white(1, (12, 40, 40))], [white(2, (12, 40, 40))])

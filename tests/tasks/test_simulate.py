@@ -15,10 +15,18 @@ from dual_core.errors import DualError  # noqa: E402
 from dual_core.networks.card import ModelCard  # noqa: E402
 from dual_core.networks.generators import NetworkConfig  # noqa: E402
 from dual_core.networks.model import DualModel, plain_config  # noqa: E402
+from dual_core.noise_model.full_power.noise_profile import NoiseProfile, profile_to_arrays  # noqa: E402
+from dual_core.noise_model.full_power.whole_blocks import grid_of  # noqa: E402
 from dual_core.tasks.simulate import SimulateOptions, output_contrast, simulate_tomogram  # noqa: E402
 from dual_core.tasks.simulation import noisy_tiles  # noqa: E402
 from dual_core.tasks.simulation.density_map import open_density  # noqa: E402
-from dual_core.tasks.simulation.noise_codes import Noise, content_hash, draw_noise, encode_tomogram  # noqa: E402
+from dual_core.tasks.simulation.noise_codes import (  # noqa: E402
+    Noise,
+    content_hash,
+    draw_noise,
+    encode_tomogram,
+    profile_of_tomogram,
+)
 from dual_core.tasks.simulation.noisy_tiles import SimulationRunner, canonical_voxels  # noqa: E402
 from dual_core.volumes.reading import ArrayVolume  # noqa: E402
 
@@ -536,3 +544,70 @@ def test_a_model_of_another_task_is_warned_of(tmp_path, cells, dual):
     status, said = dual("simulate", cells / "grand_model_2.mrc", "--output", tmp_path / "o",
                         "--model", path, "-q", "--device", "cpu")
     assert status == 0 and said.count("\n") == 1 and "dual translate" in said
+
+
+@pytest.fixture
+def measured():
+    """A model whose noise was measured: white of deviation 0.5 below half of Nyquist along x."""
+    model = make_model()
+    grid = grid_of(20)
+    amplitude = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), np.float32)
+    amplitude[..., : grid[2] // 4] = 0.5
+    profile = NoiseProfile(amplitude, np.full_like(amplitude, 0.5), (-1.5, 1.5))
+    arrays = profile_to_arrays(profile)
+    model.linear = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return model
+
+
+def test_measured_noise_is_added_to_the_structure(tmp_path, measured):
+    volume = density()
+    source = write(tmp_path / "grand.mrc", volume)
+    made = [tmp_path / f"{n}.mrc" for n in range(2)]
+    for number, path in enumerate(made, 1):
+        simulate(source, path, measured, number)
+    first, second = map(read, made)
+    bare = make_model()
+    with torch.no_grad():
+        values = (volume - np.float32(MEAN)) / np.float32(DEVIATION)
+        padded = np.pad(values, [(32, 43), (32, 32), (32, 34)], mode="symmetric")
+        structure = bare.structural_generator(torch.from_numpy(padded)[None, None])[0, 0]
+    structure = structure.numpy()[32:53, 32:72, 32:102]
+    inside = np.abs(first) < 1.45
+    inside &= np.abs(second) < 1.45
+    noise = (first - second)[inside] / np.sqrt(2)
+    assert noise.std() == pytest.approx(0.34, rel=0.15)  # 0.5 / sqrt(2), and what is cut
+    assert np.abs(first).max() <= 1.5 and not np.array_equal(first, second)
+    middle = (slice(6, -6),) * 3
+    mean = np.clip(structure, -1.5, 1.5)[middle].ravel()
+    assert np.corrcoef(mean, ((first + second) / 2)[middle].ravel())[0, 1] > 0.6
+    spectrum = np.abs(np.fft.rfft(first - second, axis=2)) ** 2
+    assert spectrum[..., 25:].mean() < 0.25 * spectrum[..., 2:14].mean()
+
+
+def test_measured_noise_has_the_same_bytes_whatever_the_tile(tmp_path, measured, small_tiles):
+    source = write(tmp_path / "grand.mrc", density(LONG))
+    results = []
+    for number, options in enumerate(({}, {"tile": 40}, {"tile": 200})):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1 + number)
+        try:
+            path = tmp_path / f"{number}.mrc"
+            report = simulate(source, path, measured, **options)
+        finally:
+            torch.set_num_threads(threads)
+        results.append(path.read_bytes()[1024:])
+    assert report.tiles > 1
+    assert results[0] == results[1] == results[2]
+
+
+def test_noise_from_a_tomogram_is_as_strong_as_its_own(tmp_path, measured):
+    random = np.random.default_rng(0)
+    faint, strong = (
+        profile_of_tomogram(
+            write(tmp_path / f"{factor}.mrc", np.float32(blurred)), measured, "bright"
+        )
+        for factor in (1, 4)
+        for blurred in [density((24, 48, 48)) * 3 / factor + random.standard_normal((24, 48, 48))]
+    )
+    assert strong.variance > 1.3 * faint.variance and strong.structure < faint.structure
+    assert profile_of_tomogram(tmp_path / "1.mrc", make_model(), "bright") is None

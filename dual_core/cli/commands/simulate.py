@@ -173,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
         NoiseOfCopies,
         SimulationOfCopies,
     )
-    from dual_core.tasks.simulation.noise_codes import encode_tomogram
+    from dual_core.tasks.simulation.noise_codes import encode_tomogram, profile_of_tomogram
     from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
     from dual_core.tasks.simulation.training_set import TABLE, join_tables
 
@@ -189,7 +189,8 @@ def run(args: argparse.Namespace) -> int:
     logger.info("%s", runner.describe())
     warn_of_other_task(card)
     codes = [encode_tomogram(path, model, args.noise_contrast) for path in args.noise_from]
-    noises = NoiseOfCopies(args.seed, args.noise_from, codes)
+    profiles = [profile_of_tomogram(path, model, args.noise_contrast) for path in args.noise_from]
+    noises = NoiseOfCopies(args.seed, args.noise_from, codes, profiles)
     labelled = LabelledCopies(Path(args.output), shard.name(TABLE), copies, noises)
     simulation = SimulationOfCopies(model, runner, options, labelled, progress_bar)
     settings = {

@@ -139,6 +139,12 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--learning-rate", type=positive_float, metavar="R", help="learning rate of all networks"
     )
     training.add_argument(
+        "--measured-noise",
+        action="store_true",
+        help="give simulated tomograms noise of the power that was measured on yours, rays of the "
+        "tilts and wedge included, and let Gs make the structure alone",
+    )
+    training.add_argument(
         "--from",
         dest="start_from",
         metavar="MODEL",
@@ -300,5 +306,6 @@ def _changes(args: argparse.Namespace) -> Dict[str, Any]:
         contrast=args.contrast,
         clean_contrast=args.clean_contrast,
         tilt_axis=args.tilt_axis,
+        measured_noise=args.measured_noise,
     )
     return changes

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dual_core.evaluation.realism.examine import Portrait
+    from dual_core.evaluation.realism.statistics_judge import Judgement
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +68,14 @@ COLUMNS: Dict[str, Tuple[str, str]] = {
     "local": ("local", ".3f"),
     "accuracy": ("accuracy", ".3f"),
     "accuracy_standard_error": ("+-", ".3f"),
+    "judge": ("judge", ".3f"),
+    "judge_standard_error": ("+-", ".3f"),
 }
 LEGEND = (
     "radial: rms of S/S_real - 1 over shells; angular: rms of the log10 profiles' difference;\n"
     "wedge: mean log10 power in the missing wedge less that outside; intensity: Wasserstein\n"
-    "distance in deviations; local: mean Kolmogorov distance; accuracy 0.5: cannot be told apart"
+    "distance in deviations; local: mean Kolmogorov distance; accuracy 0.5: cannot be told apart;\n"
+    "judge: the same of a linear discriminant on the statistics of small blocks"
 )
 
 Groups = Dict[str, List["np.ndarray"]]
@@ -160,12 +164,21 @@ def run(args: argparse.Namespace) -> int:
         for name, paths in named.items():
             groups[name] = load_group(paths, args, voxel_size_A, levels)[0]
         _add_references(groups, args, voxel_size_A, levels)
-        rows, portraits = _compare(real, groups, args, device)
+        if len(real) == 1 and not args.no_classifier:
+            logger.info(
+                "one real tomogram alone does not tell how far two real ones are apart; give "
+                "another one as a group, --synthetic others=T.mrc, to see it beside the synthetic"
+            )
+        rows, portraits, judgements = _compare(real, groups, args, device)
         print(format_table(rows, COLUMNS))
         print(LEGEND)
         if output:
             pictures = {"real": real[0], **{name: group[0] for name, group in groups.items()}}
             _write(output, rows, portraits, pictures, voxel_size_A, args)
+            if judgements:
+                from dual_core.evaluation.realism.figure import judgements_figure
+
+                judgements_figure(judgements, output / "where.png", voxel_size_A)
     return 0
 
 
@@ -196,23 +209,27 @@ def _add_references(
 
 def _compare(
     real: List[np.ndarray], groups: Groups, args: argparse.Namespace, device: str
-) -> Tuple[List[Row], Dict[str, Portrait]]:
-    """A row and a portrait for each group; the portrait of the real ones comes first."""
+) -> Tuple[List[Row], Dict[str, Portrait], Dict[str, Judgement]]:
+    """A row, a portrait and a judgement for each group; the real ones' portrait comes first."""
     from dual_core.evaluation.realism.examine import choose_blocks, compare, portrait
+    from dual_core.evaluation.realism.statistics_judge import judge
 
     shapes = [volume.shape for group in (real, *groups.values()) for volume in group]
     config = choose_blocks(shapes, tuple(args.tilt_range), args.tilt_axis)
     portraits = {"real": portrait(real, config)}
     rows: List[Row] = []
+    judgements: Dict[str, Judgement] = {}
     for name, group in groups.items():
         portraits[name] = portrait(group, config)
         scores = compare(portraits["real"], portraits[name])
         row: Row = {"name": name, "volumes": len(group), **scores.as_dict()}
         if not args.no_classifier:
             row.update(_classify(real, group, shapes, args, device))
+            judgements[name] = judged = judge(real, group, args.tilt_axis)
+            row.update(judge=judged.accuracy, judge_standard_error=judged.standard_error)
             logger.info("%s: classifier done", name)
         rows.append(row)
-    return rows, portraits
+    return rows, portraits, judgements
 
 
 def _classify(

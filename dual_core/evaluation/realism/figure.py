@@ -6,15 +6,19 @@ import contextlib
 import os
 from itertools import cycle
 from pathlib import Path
-from typing import Mapping, Tuple
+from typing import TYPE_CHECKING, Mapping, Tuple
 
 import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.evaluation.realism.examine import Portrait
+from dual_core.evaluation.realism.statistics_judge import Judgement
 from dual_core.figures import COLOURS
 from dual_core.safety.leftovers import temporary_name
 from dual_core.safety.shown import plain_labels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def portraits_figure(
@@ -58,6 +62,40 @@ def portraits_figure(
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
     radial.legend(fontsize=8, frameon=False)
+    return _saved(figure, path)
+
+
+def judgements_figure(
+    judgements: Mapping[str, Judgement], path: Path, voxel_size_A: float
+) -> Path:
+    """Draw where groups differ from the real ones: by direction and frequency, a panel a group.
+
+    Raises
+    ------
+    DualError
+        If the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(0.8 + 3.4 * len(judgements), 3.4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(judgements), squeeze=False)[0]
+    for panel, (name, one) in zip(panels, judgements.items()):
+        shown = panel.imshow(
+            one.apart, vmin=-2, vmax=2, cmap="RdBu_r", aspect="auto", origin="lower",
+            extent=(-90, 90, -0.5, len(one.apart) - 0.5),
+        )
+        panel.set(
+            title=f"{name}: {one.accuracy:.2f}", xlabel="angle to x (degrees)",
+            xticks=range(-90, 91, 45), yticks=range(len(one.apart)),
+            yticklabels=[f"{voxel_size_A / f:.0f} Å" for f in one.frequency_per_voxel],
+        )
+    figure.colorbar(shown, ax=panels[-1], label="power above the real (deviations of a block)")
+    return _saved(figure, path)
+
+
+def _saved(figure: Figure, path: Path) -> Path:
     temporary = temporary_name(path)
     try:
         plain_labels(figure)

@@ -26,11 +26,13 @@ class NoiseOfCopies:
     seed : of what is drawn.
     files : the tomograms that are imitated; may be none.
     codes : their noise codes ``(K,)``, one for each.
+    profiles : their noise profiles, one for each, where the model has measured noise.
     """
 
     seed: int
     files: Sequence[str]
     codes: Sequence[Any]
+    profiles: Sequence[Any] = ()
 
     def source(self, copy: int) -> str:
         """The tomogram that is imitated, or that none is."""
@@ -41,8 +43,9 @@ class NoiseOfCopies:
         noise = draw_noise(code_size, self.seed, content, copy)
         if not self.codes:
             return noise
-        code = self.codes[(copy - 1) % len(self.codes)]
-        return Noise(code, noise.seed, self.source(copy))
+        number = (copy - 1) % len(self.codes)
+        profile = self.profiles[number] if self.profiles else None
+        return Noise(self.codes[number], noise.seed, self.source(copy), profile)
 
 
 @dataclass(frozen=True)

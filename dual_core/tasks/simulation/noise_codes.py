@@ -13,10 +13,12 @@ import itertools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Tuple, Union
+from typing import Any, List, Optional, Tuple, Union
 
 import numpy as np
 
+from dual_core.noise_model.full_power.coloured_noise import ColouredNoise
+from dual_core.noise_model.full_power.noise_profile import NoiseProfile, profile_of
 from dual_core.noise_model.noise_field import NoiseField, mask_values, one_torch_thread
 from dual_core.tasks.domain_check import warn_of_domain
 from dual_core.tasks.given_volume import GivenTomogram
@@ -42,15 +44,20 @@ class Noise:
         Of the permutation P.
     code_from : str
         ``random`` or the path of the tomogram that the code was read from.
+    profile : NoiseProfile, optional
+        Of that tomogram; by default that of the model, if it has one.
     """
 
     code: np.ndarray
     seed: int
     code_from: str = RANDOM
+    profile: Optional[NoiseProfile] = None
 
-    def field(self, model: Any) -> NoiseField:
-        """P(Gn(z)) of a `DualModel`."""
-        return NoiseField(mask_values(model.noise_decoder, self.code), self.seed)
+    def field(self, model: Any) -> Union[NoiseField, ColouredNoise]:
+        """P(Gn(z)) of a `DualModel`, or c * P(Gn(z)) where the model has measured noise."""
+        white = NoiseField(mask_values(model.noise_decoder, self.code), self.seed)
+        profile = self.profile or profile_of(model.linear)
+        return white if profile is None else ColouredNoise(white, profile)
 
 
 def content_hash(volume: ReadableVolume) -> int:
@@ -137,6 +144,30 @@ def encode_tomogram(path: Union[str, Path], model: Any, contrast: str = "auto") 
         spread,
     )
     return code
+
+
+def profile_of_tomogram(
+    path: Union[str, Path], model: Any, contrast: str = "auto"
+) -> Optional[NoiseProfile]:
+    """The noise profile of a tomogram, brought to the model's scale as in `encode_tomogram`.
+
+    None where the model has no measured noise, which noise of a tomogram could be compared with.
+
+    Raises
+    ------
+    DualError
+        For a file that cannot be used.
+    """
+    profile = profile_of(model.linear)
+    if profile is None:
+        return None
+    given = GivenTomogram(open_volume(path), model.card, contrast, model.card.tilt_axis)
+    own = profile.of_tomogram(given.entry)
+    logger.info(
+        "%s: noise of deviation %.2f (the model's: %.2f)",
+        given.entry.volume.name, own.variance**0.5, profile.variance**0.5,
+    )
+    return own
 
 
 def _grid_of_patches(entry: StandardisedVolume, size: Triple) -> List[Triple]:

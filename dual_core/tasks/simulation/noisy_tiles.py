@@ -1,4 +1,5 @@
-"""The structural generator over a whole volume: Gs(v + P(Gn(z))), tile by tile.
+"""The structural generator over a whole volume, tile by tile: Gs(v + P(Gn(z))), and
+Gs(v) + c * P(Gn(z)) for models whose noise was measured.
 
 The same bytes come out whatever the machine has free, because nothing that could change the order
 of a sum depends on it:
@@ -15,10 +16,11 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any, Callable, Generator, Optional, Sequence, Tuple
+from typing import Any, Callable, Generator, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from dual_core.noise_model.full_power.coloured_noise import ColouredNoise
 from dual_core.noise_model.noise_field import NoiseField, one_torch_thread
 from dual_core.overlap import in_order
 from dual_core.tiles.memory import GIB, bytes_for_tiles, free_memory, unet_bytes
@@ -140,7 +142,7 @@ class SimulationRunner(NetworkRunner):
         )
 
     def stream(
-        self, read: Read, field: NoiseField, plan: TilePlan
+        self, read: Read, field: Union[NoiseField, ColouredNoise], plan: TilePlan
     ) -> Generator[Tuple[Triple, np.ndarray], None, None]:
         """The simulated cores of a plan's tiles, in its order.
 
@@ -149,7 +151,8 @@ class SimulationRunner(NetworkRunner):
         read : callable
             ``read(start, size)``: standardised density, a fresh array; called by several threads
             for regions inside the volume.
-        field : NoiseField
+        field : NoiseField or ColouredNoise
+            Goes through the network, or is added to what comes out.
         plan : TilePlan
             From `plan`.
 
@@ -162,10 +165,14 @@ class SimulationRunner(NetworkRunner):
 
         def simulate(tile: Tile) -> Tuple[Triple, np.ndarray]:
             block = read_mirrored(read, plan.shape, tile.input_start, tile.input_size)
-            block += field.read(tile.input_start, tile.input_size)
+            if isinstance(field, NoiseField):
+                block += field.read(tile.input_start, tile.input_size)
             result = self(block)
             # A copy, so that the rest of the tile is not kept.
-            return tile.core_start, result[tile.core_slices].copy()
+            core = result[tile.core_slices].copy()
+            if isinstance(field, ColouredNoise):
+                core = field.added_to(core, tile.core_start)
+            return tile.core_start, core
 
         with one_torch_thread() as threads:
             workers = self.workers(plan, threads)

@@ -1,0 +1,89 @@
+"""White noise given the power of a noise profile, for a volume of any size: ``c * P(Gn(z))``.
+
+The white noise is a function of seed and position (`dual_core.noise_model.noise_field`) and goes on
+outside the volume. The filter c has an end, half the profile's grid away. So the noise of a part
+is exact with that much around it, and parts fit together to within rounding.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import List, Optional, Tuple
+
+import numpy as np
+import scipy.fft
+
+from dual_core.noise_model.full_power.noise_profile import NoiseProfile
+from dual_core.noise_model.noise_field import NoiseField
+from dual_core.tiles.plan import as_triple
+from dual_core.volumes.interface import Triple
+
+PART = 160  # voxels along each axis of what is filtered at once
+
+
+class ColouredNoise:
+    """Noise of a profile at every voxel of space.
+
+    Parameters
+    ----------
+    field : white noise; its deviation does not matter.
+    profile : the power to give it.
+    """
+
+    def __init__(self, field: NoiseField, profile: NoiseProfile) -> None:
+        self.profile = profile
+        self._field = field
+        self._scale = np.float32(1.0 / float(field.values.std(dtype=np.float64)))
+        self._mean = np.float32(field.values.mean(dtype=np.float64))
+        self._lock = threading.Lock()
+        self._found: List[Tuple[Triple, np.ndarray]] = []
+
+    def added_to(self, structure: np.ndarray, start: Triple) -> np.ndarray:
+        """A part of a tomogram from its structure: the noise on top, within the limits."""
+        noise = self.read(start, as_triple(structure.shape))
+        noise += np.float32(self.profile.structure) * structure
+        low, high = self.profile.limits
+        result: np.ndarray = np.clip(noise, np.float32(low), np.float32(high), out=noise)
+        return result
+
+    def read(self, start: Triple, size: Triple) -> np.ndarray:
+        """A region, float32. Its parts depend on start and size, and only by rounding."""
+        result = np.empty(size, dtype=np.float32)
+        axes = [_parts(length) for length in size]
+        for part in itertools.product(*axes):
+            corner = as_triple([first + at for first, (at, _) in zip(start, part)])
+            extent = as_triple([length for _, length in part])
+            inside = tuple(slice(at, at + length) for at, length in part)
+            result[inside] = self._filtered(corner, extent)
+        return result
+
+    def _filtered(self, start: Triple, size: Triple) -> np.ndarray:
+        grid = self.profile.grid
+        around = [side // 2 for side in grid]
+        shape = as_triple(
+            [scipy.fft.next_fast_len(n + 2 * m, real=True) for n, m in zip(size, around)]
+        )
+        white = self._field.read(as_triple([s - m for s, m in zip(start, around)]), shape)
+        white -= self._mean
+        white *= self._scale
+        spectrum = scipy.fft.rfftn(white)
+        del white
+        spectrum *= self._response(shape)
+        noise: np.ndarray = scipy.fft.irfftn(spectrum, s=shape, overwrite_x=True)
+        return noise[tuple(slice(m, m + n) for m, n in zip(around, size))]
+
+    def _response(self, shape: Triple) -> np.ndarray:
+        with self._lock:
+            known: Optional[np.ndarray] = dict(self._found).get(shape)
+            if known is None:
+                known = self.profile.response(shape)
+                self._found = [*self._found[-3:], (shape, known)]
+        return known
+
+
+def _parts(length: int) -> List[Tuple[int, int]]:
+    """(start, length) of even parts of an axis."""
+    count = -(-length // PART)
+    edges = np.linspace(0, length, count + 1).round().astype(int)
+    return [(int(first), int(last - first)) for first, last in zip(edges, edges[1:])]

@@ -1,0 +1,175 @@
+"""Noise with the full power of tomograms: rays of single tilts, the wedge, and the level."""
+
+from __future__ import annotations
+
+from typing import List
+
+import numpy as np
+import pytest
+
+from dual_core.errors import DualError
+from dual_core.noise_model.calibration import LinearModel
+from dual_core.noise_model.full_power.coloured_noise import ColouredNoise
+from dual_core.noise_model.full_power.fitting import measure_noise_profile
+from dual_core.noise_model.full_power.noise_profile import (
+    NoiseProfile,
+    profile_of,
+    profile_to_arrays,
+    symmetric,
+)
+from dual_core.noise_model.full_power.whole_blocks import (
+    block_of,
+    field_power,
+    grid_of,
+    typical_power,
+)
+from dual_core.noise_model.noise_field import NoiseField
+from dual_core.volumes.interface import Triple
+from dual_core.volumes.patches import StandardisedVolume
+from dual_core.volumes.reading import ArrayVolume
+
+SHAPE = (40, 56, 80)
+GRID = grid_of(SHAPE[0])
+STEP_DEG = 15.0  # between the rays
+WEDGE = 1e-2  # power in it
+
+
+def ray_amplitude(shape: Triple, strength: float = 1.0) -> np.ndarray:
+    """sqrt(N) of noise with rays 15 degrees apart between -45 and 45 degrees."""
+    kz = np.fft.fftfreq(shape[0])[:, None, None]
+    ky = np.fft.fftfreq(shape[1])[None, :, None]
+    kx = np.fft.rfftfreq(shape[2])[None, None, :]
+    angle = np.degrees(np.arctan2(kz, kx)) + 0 * ky
+    rays = 1.0 + 0.8 * np.cos(2 * np.pi * angle / STEP_DEG)
+    return np.sqrt(strength * np.where(np.abs(angle) < 50, rays, WEDGE))
+
+
+def ray_noise(seed: int, strength: float = 1.0) -> np.ndarray:
+    """Part of a larger periodic field, as a tomogram is."""
+    shape = (2 * SHAPE[0], SHAPE[1], SHAPE[2])
+    white = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    field = np.fft.irfftn(np.fft.rfftn(white) * ray_amplitude(shape, strength), s=shape)
+    return field[: SHAPE[0]].astype(np.float32)
+
+
+def entries(arrays: List[np.ndarray]) -> List[StandardisedVolume]:
+    return [StandardisedVolume(ArrayVolume(array, 10.0), 0.0, 1.0) for array in arrays]
+
+
+def ray_profile() -> NoiseProfile:
+    amplitude = ray_amplitude(GRID).astype(np.float32)
+    return symmetric(NoiseProfile(amplitude, amplitude**2, (-4.0, 4.0)))
+
+
+def contrast_of_rays(power: np.ndarray) -> float:
+    """Mean power on the rays over that between them, far from the tilt axis."""
+    kz = np.fft.fftfreq(power.shape[0])[:, None, None]
+    kx = np.fft.rfftfreq(GRID[2])[None, None, :]
+    angle = np.degrees(np.arctan2(kz, kx)) + np.zeros((1, power.shape[1], 1))
+    far = (np.hypot(kz, kx) > 0.3) & (np.abs(angle) < 40)
+    off = np.abs((angle + STEP_DEG / 2) % STEP_DEG - STEP_DEG / 2)
+    return float(power[far & (off < 2)].mean() / power[far & (off > 5.5)].mean())
+
+
+def wedge_of(power: np.ndarray) -> float:
+    kz = np.fft.fftfreq(power.shape[0])[:, None, None]
+    kx = np.fft.rfftfreq(GRID[2])[None, None, :]
+    angle = np.degrees(np.arctan2(kz, kx)) + np.zeros((1, power.shape[1], 1))
+    far = np.hypot(kz, kx) > 0.2
+    return float(power[far & (angle > 65)].mean() / power[far & (np.abs(angle) < 40)].mean())
+
+
+def test_noise_has_the_rays_and_the_wedge_of_the_tomograms() -> None:
+    real = entries([ray_noise(seed) for seed in range(3)])
+    typical = typical_power(real, GRID, np.random.default_rng(0))
+    found = field_power(typical, GRID)
+    profile = NoiseProfile(np.sqrt(found), typical, (-9.0, 9.0))
+    field = NoiseField(np.random.default_rng(1).standard_normal(4096), 5)
+    made = entries([ColouredNoise(field, profile).read((at, 0, 0), SHAPE) for at in (0, 500, 900)])
+    again = typical_power(made, GRID, np.random.default_rng(0))
+    assert contrast_of_rays(typical) > 1.8
+    assert contrast_of_rays(again) == pytest.approx(contrast_of_rays(typical), rel=0.15)
+    assert wedge_of(again) == pytest.approx(wedge_of(typical), rel=0.5)
+    assert np.std([entry.volume.load() for entry in made]) == pytest.approx(
+        np.std([entry.volume.load() for entry in real]), rel=0.05
+    )
+
+
+def test_gold_in_some_blocks_does_not_count() -> None:
+    volume = ray_noise(0)
+    plain = typical_power(entries([volume]), GRID, np.random.default_rng(0))
+    volume[18:22, 5:9, 5:9] = 60.0
+    with_gold = typical_power(entries([volume]), GRID, np.random.default_rng(0))
+    assert np.median(np.abs(np.log(with_gold / plain))) < 0.4
+
+
+def test_regions_fit_together_whatever_is_read() -> None:
+    noise = ColouredNoise(NoiseField(np.arange(-50.0, 51.0), 3), ray_profile())
+    whole = noise.read((-5, 0, 0), (30, 20, 210))
+    part = noise.read((5, 8, 30), (12, 7, 41))
+    np.testing.assert_allclose(part, whole[10:22, 8:15, 30:71], atol=2e-5)
+    np.testing.assert_array_equal(part, noise.read((5, 8, 30), (12, 7, 41)))
+
+
+def test_strength_is_measured_and_not_the_masks() -> None:
+    values = np.random.default_rng(0).standard_normal(1000)
+    size = (20, 20, 20)
+    plain = ColouredNoise(NoiseField(values, 3), ray_profile()).read((0, 0, 0), size)
+    louder = ColouredNoise(NoiseField(7 * values + 3, 3), ray_profile()).read((0, 0, 0), size)
+    np.testing.assert_allclose(plain, louder, atol=1e-4)
+    assert plain.std() == pytest.approx(ray_profile().variance**0.5, rel=0.1)
+
+
+def test_structure_and_noise_saturate_together() -> None:
+    noise = ColouredNoise(NoiseField(np.array([-1.0, 1.0]), 3), ray_profile())
+    structure = np.zeros((8, 8, 8), np.float32)
+    structure[:4] = 50.0
+    added = noise.added_to(structure, (0, 0, 0))
+    assert (added[:4] == 4.0).all() and added[4:].std() > 0.3
+
+
+def test_a_profile_survives_the_file() -> None:
+    profile = ray_profile()
+    arrays = profile_to_arrays(profile)
+    assert sum(array.nbytes for array in arrays.values()) < 150e3
+    again = profile_of(arrays)
+    assert again is not None and again.grid == profile.grid
+    np.testing.assert_array_equal(again.amplitude, profile.amplitude)
+    assert again.limits == (-4.0, 4.0)
+    assert profile_of({"transfer": arrays["profile_power"]}) is None
+
+
+def test_simulated_tomograms_have_the_level_of_the_real_ones() -> None:
+    random = np.random.default_rng(77)
+    cells = [random.standard_normal(SHAPE, dtype=np.float32) ** 3 / 4 for _ in range(2)]
+    real = entries([ray_noise(seed) + 0.5 * cells[seed] for seed in range(2)])
+    flat = np.full((32, 32, 17), 0.5, np.float32)
+    # Noise that is thought too weak by two is found on the tomograms.
+    linear = LinearModel(flat, np.full_like(flat, 0.5), ())
+    profile = measure_noise_profile(
+        real, entries(cells), linear, (-9.0, 9.0), np.random.default_rng(1)
+    )
+    made = ColouredNoise(NoiseField(random.standard_normal(4096), 2), profile)
+    simulated = made.added_to(0.5 * cells[0], (0, 0, 0))
+    assert simulated.std() == pytest.approx(real[0].volume.load().std(), rel=0.05)
+    assert profile.variance == pytest.approx(np.var(ray_noise(5)), rel=0.15)
+
+
+def test_the_noise_of_one_tomogram_is_its_own() -> None:
+    levels = (0.5, 0.8)
+    tomograms = entries([ray_noise(seed, levels[seed % 2]) for seed in range(4)])
+    typical = typical_power(tomograms, GRID, np.random.default_rng(0))
+    profile = NoiseProfile(np.sqrt(0.9 * typical), typical, (-9.0, 9.0))
+    for seed, entry in enumerate(tomograms):
+        own = profile.of_tomogram(entry)
+        assert own.variance / np.var(ray_noise(9)) == pytest.approx(
+            0.9 * levels[seed % 2], rel=0.12
+        )
+
+
+def test_blank_tomograms_are_refused() -> None:
+    blank = ArrayVolume(np.ones(SHAPE, bool), 10.0)
+    entry = StandardisedVolume(ArrayVolume(ray_noise(0), 10.0), 0.0, 1.0, blank)
+    with pytest.raises(DualError, match="blank"):
+        typical_power([entry], GRID, np.random.default_rng(0))
+    assert block_of(GRID)[0] == SHAPE[0]
