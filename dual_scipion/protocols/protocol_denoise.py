@@ -99,6 +99,11 @@ class ProtDualDenoise(ProtDualTomograms):
             "tomograms (*Tomograms per run*, an expert field) and takes so long each time: for "
             "more than some tens of tomograms train a model instead.",
         )
+        self._addFiles(group)
+        self._addContrast(group)
+
+    @staticmethod
+    def _addFiles(group: Any) -> None:
         group.addParam(
             "denoiseHalves",
             params.BooleanParam,
@@ -131,7 +136,6 @@ class ProtDualDenoise(ProtDualTomograms):
             "in the model* gives the sign of density of the grand models, for programs that want "
             "it.",
         )
-        self._addContrast(group)
 
     # --------------------------- steps ---------------------------
     def _insertAllSteps(self) -> None:
