@@ -83,9 +83,9 @@ class ProtDualDenoise(ProtDualTomograms):
             label="Keep what was measured?",
             help="yes: the network's output is combined with the tomogram, so that at no "
             "resolution the result is worse than a filtered tomogram. It brings back coarse "
-            "structure that the clean volumes lack, and some grain with it. auto: where the model's clean "
-            "domain was found to lack much of what its tomograms show, as is usual with real "
-            "tomograms of cells. Models of DUAL 0.1 cannot do it.",
+            "structure that the clean volumes lack, and some grain with it. auto: where the "
+            "model's clean domain was found to lack much of what its tomograms show, as is usual "
+            "with real tomograms of cells. Models of DUAL 0.1 cannot do it.",
         )
         group.addParam(
             "adaptMinutes",
