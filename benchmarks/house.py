@@ -24,7 +24,6 @@ import ast
 import functools
 import io
 import subprocess
-import sys
 import tarfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -33,6 +32,11 @@ from typing import Any, Dict, Iterator, List, Set, Tuple
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "dual_core"
 FIRST_VERSION = "e97668d"
+# By the names that they are imported with; docs/dependencies.md says what each is for.
+OTHERS = {
+    "PIL", "SimpleITK", "gemmi", "matplotlib", "mrcfile", "numpy", "safetensors", "scipy", "skimage",
+    "torch", "tqdm", "yaml",
+}
 
 
 def sources(revision: str) -> Dict[PurePosixPath, str]:
@@ -89,14 +93,14 @@ def longest_chain(graph: Dict[str, Set[str]]) -> Tuple[str, ...]:
 
 
 def foreign(tree: ast.AST) -> Set[str]:
-    """The packages that a file imports and that are neither Python's own nor the engine."""
+    """The packages of others that a file imports."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
-    return {name.partition(".")[0] for name in names} - {*sys.stdlib_module_names, PACKAGE}
+    return {name.partition(".")[0] for name in names} & OTHERS
 
 
 def draw_pictures(revision: str, folder: Path) -> None:
