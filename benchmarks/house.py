@@ -34,8 +34,8 @@ PACKAGE = "dual_core"
 FIRST_VERSION = "e97668d"
 # By the names that they are imported with; docs/dependencies.md says what each is for.
 OTHERS = {
-    "PIL", "SimpleITK", "gemmi", "matplotlib", "mrcfile", "numpy", "safetensors", "scipy", "skimage",
-    "torch", "tqdm", "yaml",
+    "PIL", "SimpleITK", "gemmi", "matplotlib", "mrcfile", "numpy", "safetensors", "scipy",
+    "skimage", "torch", "tqdm", "yaml",
 }
 
 
