@@ -2,9 +2,12 @@
 
     python benchmarks/house.py
     python benchmarks/house.py e97668d HEAD --tree
+    python benchmarks/house.py HEAD --pictures docs/images
 
 Reads ``dual_core`` of each revision from git; nothing is checked out and nothing is imported.
 Prints a table in Markdown; with ``--tree`` also the folders with the number of their modules.
+``--pictures`` draws for the last revision which room imports from which (``rooms.png``), and which
+room uses which other package (``packages.png``); only this needs matplotlib.
 
 * A module is a file but ``__init__.py``. A function is counted without its docstring but with the
   functions in it, as ``tests/test_house_rules.py`` does.
@@ -29,6 +32,11 @@ from typing import Any, Dict, Iterator, List, Set, Tuple
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "dual_core"
 FIRST_VERSION = "e97668d"
+# By the names that they are imported with; docs/dependencies.md says what each is for.
+OTHERS = {
+    "PIL", "SimpleITK", "gemmi", "matplotlib", "mrcfile", "numpy", "safetensors", "scipy",
+    "skimage", "torch", "tqdm", "yaml",
+}
 
 
 def sources(revision: str) -> Dict[PurePosixPath, str]:
@@ -82,6 +90,62 @@ def longest_chain(graph: Dict[str, Set[str]]) -> Tuple[str, ...]:
         return (name, *max(map(below, sorted(graph[name])), key=len, default=()))
 
     return max(map(below, sorted(graph)), key=len)
+
+
+def foreign(tree: ast.AST) -> Set[str]:
+    """The packages of others that a file imports."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names} & OTHERS
+
+
+def draw_pictures(revision: str, folder: Path) -> None:
+    """Two tables as pictures: imports between rooms, and modules of a room that use a package."""
+    texts = sources(revision)
+    trees = {module_name(path): ast.parse(text) for path, text in texts.items()}
+    trees = {name: tree for name, tree in trees.items() if name not in (PACKAGE, "dual_core.cli")}
+    between: Counter = Counter()
+    used: Counter = Counter()
+    for name, tree in trees.items():
+        between.update((room(name), room(other)) for other in imports(tree, {*trees, PACKAGE}))
+        used.update((room(name), package) for package in foreign(tree))
+    above: Dict[str, Set[str]] = {}
+    for one, other in between:
+        above.setdefault(one, set()).add(other)
+    rooms = sorted({room(name) for name in trees})
+
+    def depth(one: str) -> int:
+        return 1 + max((depth(other) for other in above.get(one, ()) if other != one), default=0)
+
+    rooms.sort(key=lambda one: (depth(one), one))
+    packages = [package for package, _ in Counter(p for _, p in used.elements()).most_common()]
+    _draw(between, rooms, rooms, folder / "rooms.png", "imports from")
+    _draw(used, rooms, packages, folder / "packages.png", "modules that use")
+
+
+def _draw(counts: Counter, rows: List[str], columns: List[str], path: Path, title: str) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3 + 0.34 * len(columns), 1.9 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    values = [[counts[row, column] for column in columns] for row in rows]
+    axes.imshow([[value**0.5 for value in line] for line in values], cmap="Blues", aspect="auto")
+    for y, line in enumerate(values):
+        for x, value in enumerate(line):
+            if value:
+                dark = value > 0.4 * max(map(max, values))
+                axes.text(x, y, str(value), ha="center", va="center", fontsize=8,
+                          color="white" if dark else "black")
+    axes.set_xticks(range(len(columns)), columns, rotation=90)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel(title)
+    figure.savefig(path, dpi=110)
 
 
 def room(name: str) -> str:
@@ -142,6 +206,7 @@ def main() -> None:
     )
     parser.add_argument("revisions", nargs="*", default=[FIRST_VERSION, "HEAD"])
     parser.add_argument("--tree", action="store_true", help="the folders, too")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write the pictures there")
     args = parser.parse_args()
     measured = {revision: measure(revision) for revision in args.revisions}
     print("| | " + " | ".join(measured) + " |\n|---|" + "---|" * len(measured))
@@ -152,6 +217,8 @@ def main() -> None:
         print(f"\n{revision}, longest chain: {one['chain']}")
         if args.tree:
             print("\n".join(["", revision, *one["tree"]]))
+    if args.pictures:
+        draw_pictures(args.revisions[-1], args.pictures)
 
 
 if __name__ == "__main__":

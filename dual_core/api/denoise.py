@@ -80,8 +80,8 @@ def denoise(
     output_contrast : ``as-input`` or ``as-model``.
     units : ``input`` (intensities of the tomogram) or ``standardised`` (of the clean domain).
     keep_measured : ``yes``, ``no`` or ``auto``: whether the network's output is combined with the
-        tomogram, so that no detail tells less than a filter would; ``auto``: where the model's
-        clean domain was found to lack much of what its tomograms show.
+        tomogram, so that at no resolution the result is worse than a filter; ``auto``: where the
+        model's clean domain was found to lack much of what its tomograms show.
     tilt_axis : ``y`` or ``x``; by default that of the tomograms of the training.
     machine : where the network runs.
     progress : called with (tiles done, all tiles).

@@ -81,11 +81,11 @@ class ProtDualDenoise(ProtDualTomograms):
             default=KEEP_MEASURED.index("auto"),
             display=params.EnumParam.DISPLAY_HLIST,
             label="Keep what was measured?",
-            help="yes: the network's output is combined with the tomogram, so that no detail tells "
-            "less of the specimen than a filtered tomogram would. It brings back coarse structure "
-            "that the clean volumes lack, and some grain with it. auto: where the model's clean "
-            "domain was found to lack much of what its tomograms show, as is usual with real "
-            "tomograms of cells. Models of DUAL 0.1 cannot do it.",
+            help="yes: the network's output is combined with the tomogram, so that at no "
+            "resolution the result is worse than a filtered tomogram. It brings back coarse "
+            "structure that the clean volumes lack, and some grain with it. auto: where the "
+            "model's clean domain was found to lack much of what its tomograms show, as is usual "
+            "with real tomograms of cells. Models of DUAL 0.1 cannot do it.",
         )
         group.addParam(
             "adaptMinutes",
@@ -93,12 +93,17 @@ class ProtDualDenoise(ProtDualTomograms):
             default=0.0,
             validators=[params.GE(0, error="must be 0 or more minutes")],
             label="Adapt for (minutes)",
-            help="First train the model further on these very tomograms for so long; no clean "
+            help="First train the model further on these tomograms for so long; no clean "
             "volumes are needed. 0: take it as it is. For the built-in general model, or one from "
             "other tomograms: 2 on a GPU, 10 on a CPU. Each run of the engine adapts to its own "
             "tomograms (*Tomograms per run*, an expert field) and takes so long each time: for "
             "more than some tens of tomograms train a model instead.",
         )
+        self._addFiles(group)
+        self._addContrast(group)
+
+    @staticmethod
+    def _addFiles(group: Any) -> None:
         group.addParam(
             "denoiseHalves",
             params.BooleanParam,
@@ -131,7 +136,6 @@ class ProtDualDenoise(ProtDualTomograms):
             "in the model* gives the sign of density of the grand models, for programs that want "
             "it.",
         )
-        self._addContrast(group)
 
     # --------------------------- steps ---------------------------
     def _insertAllSteps(self) -> None:

@@ -30,8 +30,8 @@ SUMMARY = "can a model be trusted on these tomograms? (no truth needed)"
 DESCRIPTION = (
     "Tests what denoising removed, what the model turns pure noise into, whether flipping the\n"
     "tomogram changes the result and, if given, half tomograms. Each number has a verdict: green,\n"
-    "amber or red; docs/trust.md explains them. Writes trust.json, figures and maps of the deviation\n"
-    "over flips."
+    "amber or red; docs/trust.md explains them. Writes trust.json, figures and maps of the\n"
+    "deviation over flips."
 )
 EXAMPLE = """
   dual evaluate trust --model run/model.safetensors tomo_9.mrc --output trust

@@ -157,7 +157,7 @@ def coherence_finding(
         sentence = (
             f"{source} {verdict:.2f} times as well as the raw one does, on average over the "
             f"usable shells (lowest: {lowest:.2f} at {detail_A:.0f} A). 1 is what any "
-            "filter has; below it the result tells less of the specimen than a filter would."
+            "filter has; below it the result is worse than a filtered tomogram."
         )
     return finding("half_coherence", verdict, sentence)
 
