@@ -55,7 +55,14 @@ def test_a_failure_would_be_seen(tmp_path):
     assert judged(2, "dual: error: no; do", tmp_path) == "refused"
 
 
-def test_killed_runs_lose_nothing_and_leave_nothing():
+def test_killed_runs_lose_nothing_and_leave_nothing(monkeypatch):
+    pytest.importorskip("torch")
+    from dual_core.training import config, loop
+
+    # The benchmark makes all networks small, in its own process as it thinks: put back afterwards.
+    monkeypatch.setattr(loop, "RunOptions", loop.RunOptions)
+    for method in config.METHODS:
+        monkeypatch.setitem(config._METHODS, method, dict(config._METHODS[method]))
     faults = benchmark("faults")
     counts, failures = faults.try_all(["pick"], 2, seed=3, say=lambda line: None)
     assert not failures

@@ -112,6 +112,10 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="stable: the best in our benchmarks; paper: the equations of the paper as printed, "
         "made numerically safe",
     )
+    _add_length_arguments(training)
+
+
+def _add_length_arguments(training: argparse._ArgumentGroup) -> None:
     training.add_argument(
         "--iterations", type=positive_int, metavar="N",
         help="number of iterations, instead of the preset's"
