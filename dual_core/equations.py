@@ -48,11 +48,15 @@ def coloured(noise: Tensor, response: Tensor) -> Tensor:
     noise : ``(b, 1, z, y, x)``, of any mean and deviation.
     response : of c, on the half grid of the shape, ``(z, y, x // 2 + 1)``.
     """
-    shape = noise.shape[-3:]
     centred = noise.float() - noise.float().mean(dim=(-3, -2, -1), keepdim=True)
     deviation = torch.sqrt(centred.square().mean(dim=(-3, -2, -1), keepdim=True) + EPSILON)
-    spectrum = torch.fft.rfftn(centred / deviation, dim=(-3, -2, -1)) * response
-    return torch.fft.irfftn(spectrum, s=shape, dim=(-3, -2, -1))
+    return filtered(centred / deviation, response)
+
+
+def filtered(volume: Tensor, response: Tensor) -> Tensor:
+    """A volume ``(b, 1, z, y, x)`` through a filter given on the half grid of its shape."""
+    spectrum = torch.fft.rfftn(volume.float(), dim=(-3, -2, -1)) * response
+    return torch.fft.irfftn(spectrum, s=volume.shape[-3:], dim=(-3, -2, -1))
 
 
 def mean_squared_error(real: Tensor, reconstructed: Tensor) -> Tensor:

@@ -71,14 +71,16 @@ class Session:
         if config.start_from:
             start_from(model, config.start_from, data.simulator, config.seed)
         ranks.share_first(model)
-        self.trainer = Trainer(model, config, bfloat16, ranks, self._response())
+        self.trainer = Trainer(model, config, bfloat16, ranks, self._filters())
 
-    def _response(self) -> Optional[torch.Tensor]:
-        """Of the measured noise's filter, for a patch."""
-        if self.data.profile is None:
+    def _filters(self) -> Optional[Tuple[torch.Tensor, torch.Tensor]]:
+        """h and c of equation 1 for a patch."""
+        profile, side = self.data.profile, self.config.patch
+        if profile is None:
             return None
-        side = self.config.patch
-        return self._tensor(self.data.profile.response((side, side, side)))
+        shape = (side, side, side)
+        h, c = profile.transfer_on(shape), profile.response(shape)
+        return self._tensor(h), self._tensor(c)
 
     def _new_generator(self) -> np.random.Generator:
         """Draws of its own for each process, which no process before this iteration had."""
@@ -145,17 +147,17 @@ class Session:
         config, random = self.config, self.generator
         tomogram = self.data.noisy.patches.draw(config.batch, random)
         code = self._codes(config.batch)
-        linear, own = None, None
+        linear, own, structure = None, None, None
         if self.data.simulator is None:
             density = self.data.clean.patches.draw(config.batch, random)
             noise = random.standard_normal(density.shape, dtype=np.float32)
         else:
             pairs = self.data.simulator.draw(config.batch, random)
             density, noise, linear = pairs.density, pairs.noise, self._tensor(pairs.tomogram)
-            own = self._tensor(pairs.own_noise)
+            own, structure = self._tensor(pairs.own_noise), self._tensor(pairs.structure)
         return Batch(
             self._tensor(tomogram), self._tensor(density), self._tensor(noise),
-            self._tensor(code), linear, own,
+            self._tensor(code), linear, own, structure,
         )
 
     def _sources(self) -> Dict[str, Union[LinearSimulator, WedgePairs, RecorruptedPairs]]:

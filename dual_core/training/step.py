@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     ``tomogram`` and ``density`` are t_r and v_r, ``(b, 1, z, y, x)``, standardised; ``noise`` of
     the same shape orders the permutation of equation 1; ``code`` ``(b, K)`` is z; and
     ``linear_tomogram`` what the linear model makes of ``density`` and ``noise``, if there is one,
-    and ``own_noise`` what it makes of ``noise``.
+    and ``own_noise`` and ``structure`` what it makes of ``noise`` and ``density``.
     """
 
     tomogram: Tensor
@@ -40,6 +40,7 @@ class Batch(NamedTuple):
     code: Tensor
     linear_tomogram: Optional[Tensor] = None
     own_noise: Optional[Tensor] = None
+    structure: Optional[Tensor] = None
 
 
 class Generated(NamedTuple):
@@ -65,7 +66,7 @@ class Trainer:
     config : the training configuration.
     bfloat16 : whether the two U-Nets run in bfloat16 autocast.
     ranks : the processes that train together.
-    response : of the filter c of measured noise, on the half grid of a patch.
+    filters : h of structure and c of measured noise, on the half grid of a patch.
 
     Notes
     -----
@@ -80,13 +81,13 @@ class Trainer:
         config: TrainingConfig,
         bfloat16: bool,
         ranks: Ranks = ALONE,
-        response: Optional[Tensor] = None,
+        filters: Optional[Tuple[Tensor, Tensor]] = None,
     ) -> None:
         self.model = model
         self.config = config
         self.bfloat16 = bfloat16
         self.ranks = ranks
-        self.response = response
+        self.filters = filters
         self.device = next(model.parameters()).device
         self.averaged = copy.deepcopy(nn.ModuleDict(self._averaged_parts())).requires_grad_(False)
         self._generators = list(self._averaged_parts().values())
@@ -160,20 +161,24 @@ class Trainer:
             ).float()
             structure = share_gradient(fake_density, config.noisy_cycle_share)
             mask = model.noise_decoder(encoded)
-            own = None if self.response is None else equations.coloured(mask, self.response)
-            seen = structure + mask if own is None else structure  # equation 2
-            again = model.structural_generator(seen).float()
-        tomogram_again = again if own is None else again + own
+            seen, own = self._seen(structure, mask)
+            tomogram_again = model.structural_generator(seen).float() + own  # equation 2
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
 
+    def _seen(self, density: Tensor, mask: Tensor) -> Tuple[Tensor, Union[Tensor, float]]:
+        """What Gs gets of density and mask, and what is added to its output."""
+        if self.filters is None:
+            return density + mask, 0.0
+        structure, noise = self.filters
+        return equations.filtered(density, structure), equations.coloured(mask, noise)
+
     def _simulated(self, batch: Batch) -> Tensor:
-        """Equation 1, or Gs(v) + c * P(Gn(z)) with the measured noise of the linear model."""
-        seen, added = batch.density, batch.own_noise
-        if self.response is None:
-            mask = equations.permute_noise(self.model.noise_decoder(batch.code), batch.noise)
-            seen, added = seen + mask, None
-        fake: Tensor = self.model.structural_generator(seen).float()
-        return fake if added is None else fake + added
+        """Equation 1; where noise is measured, of what the linear model drew."""
+        generator = self.model.structural_generator
+        if self.filters is not None and batch.structure is not None:
+            return generator(batch.structure).float() + batch.own_noise  # type: ignore[no-any-return]
+        mask = equations.permute_noise(self.model.noise_decoder(batch.code), batch.noise)
+        return generator(batch.density + mask).float()  # type: ignore[no-any-return]
 
     def _pooled(self, encoded: Tensor) -> Tensor:
         """The noise codes of this batch and those before it, ``(n, K)``."""
