@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -161,24 +161,17 @@ class Trainer:
             ).float()
             structure = share_gradient(fake_density, config.noisy_cycle_share)
             mask = model.noise_decoder(encoded)
-            seen, own = self._seen(structure, mask)
+            seen, own = equations.structure_and_noise(structure, mask, self.filters)
             tomogram_again = model.structural_generator(seen).float() + own  # equation 2
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
-
-    def _seen(self, density: Tensor, mask: Tensor) -> Tuple[Tensor, Union[Tensor, float]]:
-        """What Gs gets of density and mask, and what is added to its output."""
-        if self.filters is None:
-            return density + mask, 0.0
-        structure, noise = self.filters
-        return equations.filtered(density, structure), equations.coloured(mask, noise)
 
     def _simulated(self, batch: Batch) -> Tensor:
         """Equation 1; where noise is measured, of what the linear model drew."""
         generator = self.model.structural_generator
         if self.filters is not None and batch.structure is not None:
-            return generator(batch.structure).float() + batch.own_noise  # type: ignore[no-any-return]
+            return generator(batch.structure).float() + batch.own_noise
         mask = equations.permute_noise(self.model.noise_decoder(batch.code), batch.noise)
-        return generator(batch.density + mask).float()  # type: ignore[no-any-return]
+        return generator(batch.density + mask).float()
 
     def _pooled(self, encoded: Tensor) -> Tensor:
         """The noise codes of this batch and those before it, ``(n, K)``."""
