@@ -7,7 +7,7 @@ smaller than the code.
 from __future__ import annotations
 
 import functools
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -51,11 +51,28 @@ def coloured(noise: Tensor, response: Tensor) -> Tensor:
     noise : ``(b, 1, z, y, x)``, of any mean and deviation.
     response : of c, on the half grid of the shape, ``(z, y, x // 2 + 1)``.
     """
-    shape = noise.shape[-3:]
     centred = noise.float() - noise.float().mean(dim=(-3, -2, -1), keepdim=True)
     deviation = torch.sqrt(centred.square().mean(dim=(-3, -2, -1), keepdim=True) + EPSILON)
-    spectrum = torch.fft.rfftn(centred / deviation, dim=(-3, -2, -1)) * response
-    return torch.fft.irfftn(spectrum, s=shape, dim=(-3, -2, -1))
+    return filtered(centred / deviation, response)
+
+
+def structure_and_noise(
+    density: Tensor, mask: Tensor, filters: Optional[Tuple[Tensor, Tensor]]
+) -> Tuple[Tensor, Union[Tensor, float]]:
+    """What Gs is given of a density and a noise mask, and what is added to its output.
+
+    As printed in the paper their sum and nothing; where `filters`, h and c, are given, the density
+    through h and the noise through c.
+    """
+    if filters is None:
+        return density + mask, 0.0
+    return filtered(density, filters[0]), coloured(mask, filters[1])
+
+
+def filtered(volume: Tensor, response: Tensor) -> Tensor:
+    """A volume ``(b, 1, z, y, x)`` through a filter given on the half grid of its shape."""
+    spectrum = torch.fft.rfftn(volume.float(), dim=(-3, -2, -1)) * response
+    return torch.fft.irfftn(spectrum, s=volume.shape[-3:], dim=(-3, -2, -1))
 
 
 def mean_squared_error(real: Tensor, reconstructed: Tensor) -> Tensor:

@@ -19,13 +19,15 @@ USES = 4  # draws for each block that is made anew: making it costs as much as a
 class SimulatedBatch(NamedTuple):
     """Patches of the linear model, ``(count, 1, patch, patch, patch)`` each, float32.
 
-    ``noise`` is white, and ``own_noise`` what became of it in the tomogram.
+    ``noise`` is white; ``own_noise`` and ``structure`` are what became of it and of the density in
+    the tomogram.
     """
 
     tomogram: np.ndarray
     density: np.ndarray
     noise: np.ndarray
     own_noise: np.ndarray
+    structure: np.ndarray
 
 
 class LinearSimulator:
@@ -119,11 +121,12 @@ class LinearSimulator:
             density = density[(slice(MARGIN, -MARGIN),) * 3].copy()
         spectrum *= self._transfer
         own = scipy.fft.irfftn(scipy.fft.rfftn(noise) * self._amplitude, s=padded.shape)
-        tomogram = (scipy.fft.irfftn(spectrum, s=padded.shape) + own).astype(np.float32)
+        structure = scipy.fft.irfftn(spectrum, s=padded.shape)
+        tomogram = (structure + own).astype(np.float32)
         low, high = self._limits
         tomogram = np.clip(tomogram, np.float32(low), np.float32(high))
         inside = (slice(MARGIN, -MARGIN),) * 3
-        parts = (tomogram[inside], density, noise[inside], own[inside])
+        parts = (tomogram[inside], density, noise[inside], own[inside], structure[inside])
         return SimulatedBatch(*(np.ascontiguousarray(part, dtype=np.float32) for part in parts))
 
     def _renew(self, generator: np.random.Generator) -> None:

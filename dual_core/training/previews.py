@@ -9,7 +9,7 @@ import torch
 
 from dual_core.figures import slices_figure, spectra_figure
 from dual_core.networks.model import DualModel
-from dual_core.noise_model.full_power.coloured_noise import ColouredNoise
+from dual_core.noise_model.full_power.coloured_noise import MARGIN, ColouredNoise
 from dual_core.noise_model.noise_field import NoiseField, mask_values
 from dual_core.training.data import TrainingData
 from dual_core.volumes.patches import StandardisedVolume
@@ -40,8 +40,10 @@ def draw_previews(model: DualModel, data: TrainingData, run: Path, iteration: in
             noisy = density + _noise(model).read((0, 0, 0), _triple(density.shape))
             simulated = _array(model.structural_generator(_tensor(noisy, device)))
         else:
-            structure = _array(model.structural_generator(_tensor(density, device)))
-            simulated = ColouredNoise(_noise(model), data.profile).added_to(structure, (0, 0, 0))
+            noise = ColouredNoise(_noise(model), data.profile)
+            seen = noise.structure_of(np.pad(density, MARGIN, mode="symmetric"))
+            structure = _array(model.structural_generator(_tensor(seen, device)))
+            simulated = noise.added_to(structure, (0, 0, 0))
     pictures = {
         "raw": tomogram,
         "denoised": _array(denoised),

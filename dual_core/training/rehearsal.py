@@ -64,14 +64,15 @@ class Rehearsals:
         density: Tensor,
         noise: Tensor,
         own_noise: Tensor,
+        structure: Tensor,
         code: Tensor,
     ) -> float:
         """Train Gs alone to make the linear model's tomogram from density and noise; the loss.
 
-        Where the noise is measured Gs makes the structure alone, and the noise is added.
+        Where the noise is measured Gs gets the structure alone, and the noise is added.
         """
         network = self.model.structural_generator
-        seen = density
+        seen = structure
         if not self.config.colours_noise:
             with torch.no_grad():
                 seen = density + equations.permute_noise(self.model.noise_decoder(code), noise)

@@ -26,11 +26,12 @@ from dual_core.training.checkpoint import (
 from dual_core.training.config import TrainingConfig
 from dual_core.training.data import TrainingData, make_card
 from dual_core.training.monitor import all_finite
+from dual_core.training.pairs.batch import Batch
 from dual_core.training.pairs.draws import Drawn, Draws, Place
 from dual_core.training.pairs.recorrupted import RecorruptionLoss
 from dual_core.training.parallel.ranks import ALONE, Ranks
 from dual_core.training.start import start_from
-from dual_core.training.step import Batch, Trainer
+from dual_core.training.step import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -74,15 +75,16 @@ class Session:
         if config.start_from:
             start_from(model, config.start_from, data.simulator, config.seed)
         ranks.share_first(model)
-        self.trainer = Trainer(model, config, bfloat16, ranks, self._response())
+        self.trainer = Trainer(model, config, bfloat16, ranks, self._filters())
 
-    def _response(self) -> Optional[torch.Tensor]:
-        """Of the measured noise's filter, for a patch."""
-        if self.data.profile is None:
+    def _filters(self) -> Optional[Tuple[torch.Tensor, torch.Tensor]]:
+        """h and c of equation 1 for a patch."""
+        profile, side = self.data.profile, self.config.patch
+        if profile is None:
             return None
-        side = self.config.patch
-        response = self.data.profile.response((side, side, side))
-        return torch.from_numpy(response).to(self.device)
+        shape = (side, side, side)
+        h, c = profile.transfer_on(shape), profile.response(shape)
+        return torch.from_numpy(h).to(self.device), torch.from_numpy(c).to(self.device)
 
     def _new_generator(self) -> np.random.Generator:
         """Draws of its own for each process, which no process before this iteration had."""

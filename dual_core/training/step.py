@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from dual_core.networks.model import DualModel
 from dual_core.networks.noise import RunningStandardisation
 from dual_core.training.checkpoint import optimiser_tensors, restore_optimiser
 from dual_core.training.config import TrainingConfig
-from dual_core.training.monitor import all_finite, diagnostics
+from dual_core.training.monitor import all_finite
+from dual_core.training.pairs.batch import Batch, Generated
 from dual_core.training.parallel.ranks import ALONE, Ranks
 from dual_core.training.rehearsal import (
     GRADIENT_NORM,
@@ -28,37 +29,6 @@ from dual_core.training.rehearsal import (
 )
 
 
-class Batch(NamedTuple):
-    """What one iteration trains on.
-
-    ``tomogram`` and ``density`` are t_r and v_r, ``(b, 1, z, y, x)``, standardised; ``noise`` of
-    the same shape orders the permutation of equation 1; ``code`` ``(b, K)`` is z; and
-    ``linear_tomogram`` what the linear model makes of ``density`` and ``noise``, if there is one,
-    and ``own_noise`` what it makes of ``noise``.
-    """
-
-    tomogram: Tensor
-    density: Tensor
-    noise: Tensor
-    code: Tensor
-    linear_tomogram: Optional[Tensor] = None
-    own_noise: Optional[Tensor] = None
-
-
-class Generated(NamedTuple):
-    """What the generators make of a batch.
-
-    ``encoded`` ``(b, K)`` is the noise code of the tomogram; the rest is ``(b, 1, z, y, x)``: the
-    tomogram denoised, a tomogram of the density, and both brought back to their own domain.
-    """
-
-    encoded: Tensor
-    fake_density: Tensor
-    fake_tomogram: Tensor
-    density_again: Tensor
-    tomogram_again: Tensor
-
-
 class Trainer:
     """Networks, averaged weights and optimisers, and how they take one step.
 
@@ -68,7 +38,7 @@ class Trainer:
     config : the training configuration.
     bfloat16 : whether the two U-Nets run in bfloat16 autocast.
     ranks : the processes that train together.
-    response : of the filter c of measured noise, on the half grid of a patch.
+    filters : h of structure and c of measured noise, on the half grid of a patch.
 
     Notes
     -----
@@ -83,13 +53,13 @@ class Trainer:
         config: TrainingConfig,
         bfloat16: bool,
         ranks: Ranks = ALONE,
-        response: Optional[Tensor] = None,
+        filters: Optional[Tuple[Tensor, Tensor]] = None,
     ) -> None:
         self.model = model
         self.config = config
         self.bfloat16 = bfloat16
         self.ranks = ranks
-        self.response = response
+        self.filters = filters
         self.device = next(model.parameters()).device
         self.averaged = copy.deepcopy(nn.ModuleDict(self._averaged_parts())).requires_grad_(False)
         self._generators = list(self._averaged_parts().values())
@@ -149,7 +119,7 @@ class Trainer:
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         values = {name: float(term.detach()) for name, term in terms.items()}
         values["loss"] = float(total.detach())
-        values.update(diagnostics(batch, made))
+        values.update(_diagnostics(batch, made))
         values = self.ranks.mean(values)
         if all_finite(values):
             values["gradient_norm"] = self._step_generators(total)
@@ -161,23 +131,21 @@ class Trainer:
         mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
         encoded = self._encoded(batch.tomogram)
         # Outside of bfloat16, like the other small networks; see the notes of this class.
-        mask_again, own_again = model.noise_decoder(encoded), None
-        if self.response is not None:
-            own_again = equations.coloured(mask_again, self.response)
+        mask_again = model.noise_decoder(encoded)
         with autocast(self.device, self.bfloat16):
             fake_density = model.denoiser(batch.tomogram).float()
-            fake_tomogram = self._simulated(batch.density, mask, batch.own_noise)  # equation 1
-            again = share_gradient(fake_tomogram, config.clean_cycle_share)
-            density_again = model.denoiser(again).float()
+            if batch.structure is None or batch.own_noise is None or self.filters is None:
+                fake_tomogram = model.structural_generator(batch.density + mask).float()
+            else:  # equation 1, of what the linear model drew
+                fake_tomogram = model.structural_generator(batch.structure).float()
+                fake_tomogram = fake_tomogram + batch.own_noise
+            density_again = model.denoiser(
+                share_gradient(fake_tomogram, config.clean_cycle_share)
+            ).float()
             structure = share_gradient(fake_density, config.noisy_cycle_share)
-            tomogram_again = self._simulated(structure, mask_again, own_again)  # equation 2
+            seen, own = equations.structure_and_noise(structure, mask_again, self.filters)
+            tomogram_again = model.structural_generator(seen).float() + own  # equation 2
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
-
-    def _simulated(self, density: Tensor, mask: Tensor, own_noise: Optional[Tensor]) -> Tensor:
-        """Equation 1, or Gs(v) + c * P(Gn(z)) with measured noise."""
-        if self.response is None or own_noise is None:
-            return self.model.structural_generator(density + mask).float()
-        return self.model.structural_generator(density).float() + own_noise
 
     def _encoded(self, tomogram: Tensor) -> Tensor:
         """The noise codes of this batch, standardised by what all processes have."""
@@ -317,3 +285,18 @@ class Trainer:
                 average.lerp_(weight, 1.0 - decay)
             for moment, buffer in zip(self.averaged.buffers(), current.buffers()):
                 moment.copy_(buffer)
+
+
+def _diagnostics(batch: Batch, made: Generated) -> Dict[str, float]:
+    """Correlations and deviations for the history; no part of the loss."""
+    with torch.no_grad():
+        pairs = {
+            "cc_density": (batch.density, made.density_again),
+            "cc_tomogram": (batch.tomogram, made.tomogram_again),
+            "cc_denoised": (batch.tomogram, made.fake_density),
+            "cc_simulated": (made.fake_tomogram, made.density_again),
+        }
+        values = {name: float(equations.correlation(*pair).mean()) for name, pair in pairs.items()}
+        values["deviation_denoised"] = float(made.fake_density.std())
+        values["deviation_simulated"] = float(made.fake_tomogram.std())
+    return values

@@ -32,6 +32,7 @@ SHAPE = (40, 56, 80)
 GRID = grid_of(SHAPE[0])
 STEP_DEG = 15.0  # between the rays
 WEDGE = 1e-2  # power in it
+EVERYTHING = np.ones((16, 16, 9), np.float32)  # a transfer that changes nothing
 
 
 def ray_amplitude(shape: Triple, strength: float = 1.0) -> np.ndarray:
@@ -58,7 +59,7 @@ def entries(arrays: List[np.ndarray]) -> List[StandardisedVolume]:
 
 def ray_profile() -> NoiseProfile:
     amplitude = ray_amplitude(GRID).astype(np.float32)
-    return symmetric(NoiseProfile(amplitude, amplitude**2, (-4.0, 4.0)))
+    return symmetric(NoiseProfile(amplitude, amplitude**2, EVERYTHING, (-4.0, 4.0)))
 
 
 def contrast_of_rays(power: np.ndarray) -> float:
@@ -83,7 +84,7 @@ def test_noise_has_the_rays_and_the_wedge_of_the_tomograms() -> None:
     real = entries([ray_noise(seed) for seed in range(3)])
     typical = typical_power(real, GRID, np.random.default_rng(0))
     found = field_power(typical, GRID)
-    profile = NoiseProfile(np.sqrt(found), typical, (-9.0, 9.0))
+    profile = NoiseProfile(np.sqrt(found), typical, EVERYTHING, (-9.0, 9.0))
     field = NoiseField(np.random.default_rng(1).standard_normal(4096), 5)
     made = entries([ColouredNoise(field, profile).read((at, 0, 0), SHAPE) for at in (0, 500, 900)])
     again = typical_power(made, GRID, np.random.default_rng(0))
@@ -139,6 +140,18 @@ def test_a_profile_survives_the_file() -> None:
     assert profile_of({"transfer": arrays["profile_power"]}) is None
 
 
+def test_structure_is_what_the_linear_model_shows() -> None:
+    falling = np.exp(-10 * np.fft.rfftfreq(32)) * np.ones((32, 32, 1))
+    profile = NoiseProfile(
+        ray_profile().amplitude, ray_profile().power, np.float32(falling), (-4.0, 4.0)
+    )
+    noise = ColouredNoise(NoiseField(np.array([-1.0, 1.0]), 3), profile)
+    wave = np.cos(2 * np.pi * np.arange(96) / 8) * np.ones((80, 80, 1))
+    shown = noise.structure_of(np.float32(wave))
+    assert shown.shape == (16, 16, 32)
+    np.testing.assert_allclose(shown, np.exp(-10 / 8) * wave[32:48, 32:48, 32:64], atol=0.01)
+
+
 def test_simulated_tomograms_have_the_level_of_the_real_ones() -> None:
     random = np.random.default_rng(77)
     cells = [random.standard_normal(SHAPE, dtype=np.float32) ** 3 / 4 for _ in range(2)]
@@ -159,7 +172,7 @@ def test_the_noise_of_one_tomogram_is_its_own() -> None:
     levels = (0.5, 0.8)
     tomograms = entries([ray_noise(seed, levels[seed % 2]) for seed in range(4)])
     typical = typical_power(tomograms, GRID, np.random.default_rng(0))
-    profile = NoiseProfile(np.sqrt(0.9 * typical), typical, (-9.0, 9.0))
+    profile = NoiseProfile(np.sqrt(0.9 * typical), typical, EVERYTHING, (-9.0, 9.0))
     for seed, entry in enumerate(tomograms):
         own = profile.of_tomogram(entry)
         assert own.variance / np.var(ray_noise(9)) == pytest.approx(

@@ -553,7 +553,8 @@ def measured():
     grid = grid_of(20)
     amplitude = np.zeros((grid[0], grid[1], grid[2] // 2 + 1), np.float32)
     amplitude[..., : grid[2] // 4] = 0.5
-    profile = NoiseProfile(amplitude, np.full_like(amplitude, 0.5), (-1.5, 1.5))
+    everything = np.ones((16, 16, 9), np.float32)
+    profile = NoiseProfile(amplitude, np.full_like(amplitude, 0.5), everything, (-1.5, 1.5))
     arrays = profile_to_arrays(profile)
     model.linear = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return model

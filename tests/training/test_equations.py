@@ -360,3 +360,16 @@ def test_spectrum_loss_of_an_empty_patch_has_finite_gradients():
     empty = torch.zeros(2, 1, 8, 8, 8, requires_grad=True)
     equations.spectrum_loss(torch.randn(2, 1, 8, 8, 8), empty).backward()
     assert torch.isfinite(empty.grad).all()
+
+
+def test_structure_and_noise_of_equation_1() -> None:
+    random = torch.Generator().manual_seed(0)
+    density, mask = (torch.randn(2, 1, 8, 8, 8, generator=random) for _ in range(2))
+    seen, added = equations.structure_and_noise(density, mask, None)
+    assert torch.equal(seen, density + mask) and added == 0.0
+    filters = torch.full((8, 8, 5), 3.0), torch.full((8, 8, 5), 0.5)
+    seen, added = equations.structure_and_noise(density, 7.0 * mask + 2.0, filters)
+    torch.testing.assert_close(seen, 3.0 * density)
+    # Its strength is the filter's, whatever the mask's.
+    torch.testing.assert_close(added.std(dim=(1, 2, 3, 4), unbiased=False), torch.full((2,), 0.5))
+    torch.testing.assert_close(added.mean(), torch.tensor(0.0), atol=1e-6, rtol=0)

@@ -1,4 +1,4 @@
-"""White noise given the power of a noise profile, for a volume of any size: ``c * P(Gn(z))``.
+"""What is linear in equation 1, for a volume of any size: ``h * v`` and ``c * P(Gn(z))``.
 
 The white noise is a function of seed and position (`dual_core.noise_model.noise_field`) and goes on
 outside the volume. The filter c has an end, half the profile's grid away. So the noise of a part
@@ -19,6 +19,7 @@ from dual_core.noise_model.noise_field import NoiseField
 from dual_core.tiles.plan import as_triple
 from dual_core.volumes.interface import Triple
 
+MARGIN = 32  # voxels around a region of density; what reaches further is the wedge's edge alone
 PART = 160  # voxels along each axis of what is filtered at once
 
 
@@ -37,7 +38,20 @@ class ColouredNoise:
         self._scale = np.float32(1.0 / float(field.values.std(dtype=np.float64)))
         self._mean = np.float32(field.values.mean(dtype=np.float64))
         self._lock = threading.Lock()
+        self._transfer: Optional[Tuple[Triple, np.ndarray]] = None
         self._found: List[Tuple[Triple, np.ndarray]] = []
+
+    def structure_of(self, density: np.ndarray) -> np.ndarray:
+        """``h * v`` of a region that is given with `MARGIN` voxels around it, float32."""
+        shape = as_triple(density.shape)
+        with self._lock:
+            if self._transfer is None or self._transfer[0] != shape:
+                self._transfer = shape, self.profile.transfer_on(shape)
+            response = self._transfer[1]
+        spectrum = scipy.fft.rfftn(density)
+        spectrum *= response
+        whole: np.ndarray = scipy.fft.irfftn(spectrum, s=shape, overwrite_x=True)
+        return np.ascontiguousarray(whole[(slice(MARGIN, -MARGIN),) * 3])
 
     def added_to(self, structure: np.ndarray, start: Triple) -> np.ndarray:
         """A part of a tomogram from its structure: the noise on top, within the limits."""

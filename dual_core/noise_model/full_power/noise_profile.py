@@ -10,10 +10,11 @@ import scipy.fft
 from scipy.ndimage import gaussian_filter
 
 from dual_core.noise_model.full_power.whole_blocks import HEIGHT, kernel_on, typical_power
+from dual_core.noise_model.tapered_power import on_grid
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import StandardisedVolume
 
-NAMES = ("profile_amplitude", "profile_power", "profile_limits")
+NAMES = ("profile_amplitude", "profile_power", "profile_transfer", "profile_limits")
 # Coefficients over which one tomogram's power is compared with the domain's: it has few blocks.
 BLUR = (3.0, 1.5, 3.0)
 STRENGTH_RANGE = (0.25, 4.0)  # of one tomogram's power over the domain's
@@ -30,12 +31,14 @@ class NoiseProfile:
         enough for the tomograms' thickness, so that the rays of single tilts and the edge of the
         missing wedge are in it. The tilt axis is y.
     power : `typical_power` of the tomograms, structure included, same shape.
+    transfer : H of the structure on a cubic half grid, with the weighting by direction.
     limits : lowest and highest value of the tomograms.
     structure : factor of the structure beside this noise.
     """
 
     amplitude: np.ndarray
     power: np.ndarray
+    transfer: np.ndarray
     limits: Tuple[float, float]
     structure: float = 1.0
 
@@ -52,6 +55,10 @@ class NoiseProfile:
         """
         spectrum = scipy.fft.rfftn(kernel_on(self.amplitude, self.grid, shape))
         return np.ascontiguousarray(spectrum.real)
+
+    def transfer_on(self, shape: Triple) -> np.ndarray:
+        """H on the half grid of a shape."""
+        return on_grid(self.transfer, shape)
 
     def with_power(self, power: np.ndarray) -> NoiseProfile:
         """The same with another N, of the same shape."""
@@ -91,20 +98,22 @@ class NoiseProfile:
 def profile_to_arrays(profile: NoiseProfile) -> Dict[str, np.ndarray]:
     """As it lies in a model file: half precision, and one half of what is symmetric along y."""
     half = slice(0, HEIGHT // 2 + 1)
-    values = (profile.amplitude[:, half], profile.power[:, half])
+    values = (profile.amplitude[:, half], profile.power[:, half], profile.transfer)
     arrays = {
         name: np.ascontiguousarray(value.astype(np.float16)) for name, value in zip(NAMES, values)
     }
-    return {**arrays, NAMES[2]: np.array(profile.limits, dtype=np.float32)}
+    return {**arrays, NAMES[3]: np.array(profile.limits, dtype=np.float32)}
 
 
 def profile_of(tensors: Mapping[str, Any]) -> Optional[NoiseProfile]:
     """The profile of `DualModel.linear`; None for a model that has none."""
     if not all(name in tensors for name in NAMES):
         return None
-    amplitude, power, limits = (np.asarray(tensors[name], dtype=np.float32) for name in NAMES)
-    low, high = limits
-    return NoiseProfile(_mirrored(amplitude), _mirrored(power), (float(low), float(high)))
+    amplitude, power, transfer, limits = (
+        np.asarray(tensors[name], dtype=np.float32) for name in NAMES
+    )
+    low, high = (float(value) for value in limits)
+    return NoiseProfile(_mirrored(amplitude), _mirrored(power), transfer, (low, high))
 
 
 def symmetric(profile: NoiseProfile) -> NoiseProfile:

@@ -1,5 +1,5 @@
 """The structural generator over a whole volume, tile by tile: Gs(v + P(Gn(z))), and
-Gs(v) + c * P(Gn(z)) for models whose noise was measured.
+Gs(h * v) + c * P(Gn(z)) for models whose noise was measured.
 
 The same bytes come out whatever the machine has free, because nothing that could change the order
 of a sum depends on it:
@@ -20,11 +20,19 @@ from typing import Any, Callable, Generator, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from dual_core.noise_model.full_power.coloured_noise import ColouredNoise
+from dual_core.noise_model.full_power.coloured_noise import MARGIN, ColouredNoise
 from dual_core.noise_model.noise_field import NoiseField, one_torch_thread
 from dual_core.overlap import in_order
 from dual_core.tiles.memory import GIB, bytes_for_tiles, free_memory, unet_bytes
-from dual_core.tiles.plan import Tile, TilePlan, Triple, plan_for_voxels, plan_tiles, round_up
+from dual_core.tiles.plan import (
+    Tile,
+    TilePlan,
+    Triple,
+    as_triple,
+    plan_for_voxels,
+    plan_tiles,
+    round_up,
+)
 from dual_core.tiles.runner import NetworkRunner
 from dual_core.tiles.stream import read_mirrored
 
@@ -164,9 +172,13 @@ class SimulationRunner(NetworkRunner):
         """
 
         def simulate(tile: Tile) -> Tuple[Triple, np.ndarray]:
-            block = read_mirrored(read, plan.shape, tile.input_start, tile.input_size)
             if isinstance(field, NoiseField):
+                block = read_mirrored(read, plan.shape, tile.input_start, tile.input_size)
                 block += field.read(tile.input_start, tile.input_size)
+            else:
+                start = as_triple([at - MARGIN for at in tile.input_start])
+                size = as_triple([length + 2 * MARGIN for length in tile.input_size])
+                block = field.structure_of(read_mirrored(read, plan.shape, start, size))
             result = self(block)
             # A copy, so that the rest of the tile is not kept.
             core = result[tile.core_slices].copy()

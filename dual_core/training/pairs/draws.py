@@ -18,9 +18,9 @@ from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.overlap import ahead
 from dual_core.training.config import TrainingConfig
 from dual_core.training.data import TrainingData
+from dual_core.training.pairs.batch import Batch
 from dual_core.training.pairs.recorrupted import RecorruptedPairs
 from dual_core.training.pairs.turned import WedgePairs
-from dual_core.training.step import Batch
 from dual_core.volumes.patches import generator_state, restored_generator
 
 Tensors = Tuple[Tensor, ...]
@@ -42,8 +42,8 @@ class Drawn(NamedTuple):
     known : for each rehearsal of Dn a tomogram and its density, ``(b, 1, z, y, x)``; for the
         missing
         wedge a block without it, the turned block, and ``(1, z, y, x)`` the coefficients to learn.
-    blocks : for each rehearsal of Gs tomogram, density, white noise and what became of it
-        ``(1, 1, z, y, x)``, and code ``(1, K)``.
+    blocks : for each rehearsal of Gs a block ``(1, 1, z, y, x)`` of the linear model, see
+        `SimulatedBatch`, and a code ``(1, K)``.
     recorrupted : pairs of copies of a real block with independent noise.
     after : where the draws stand now.
     """
@@ -144,8 +144,10 @@ class Draws:
             noise = random.standard_normal(density.shape, dtype=np.float32)
             return Batch(*self._tensors(tomogram, density, noise, code))
         pairs = self.data.simulator.draw(config.batch, random)
-        arrays = (pairs.density, pairs.noise, code, pairs.tomogram, pairs.own_noise)
-        return Batch(*self._tensors(tomogram, *arrays))
+        return Batch(*self._tensors(
+            tomogram, pairs.density, pairs.noise, code, pairs.tomogram, pairs.own_noise,
+            pairs.structure,
+        ))
 
     def _known(self, simulator: LinearSimulator) -> Tensors:
         if self.data.wedge_pairs is not None:
