@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+import functools
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
@@ -19,15 +20,25 @@ USES = 4  # draws for each block that is made anew: making it costs as much as a
 class SimulatedBatch(NamedTuple):
     """Patches of the linear model, ``(count, 1, patch, patch, patch)`` each, float32.
 
-    ``noise`` is white; ``own_noise`` and ``structure`` are what became of it and of the density in
-    the tomogram.
+    ``noise`` is white. Of a simulator with measured noise ``own_noise`` and ``structure`` are what
+    became of it and of the density in the tomogram; nobody else asks for them, and they cost a
+    transform, memory and a larger checkpoint.
     """
 
     tomogram: np.ndarray
     density: np.ndarray
     noise: np.ndarray
-    own_noise: np.ndarray
-    structure: np.ndarray
+    own_noise: Optional[np.ndarray] = None
+    structure: Optional[np.ndarray] = None
+
+    @property
+    def made(self) -> Tuple[np.ndarray, ...]:
+        """The arrays that there are."""
+        return tuple(part for part in self if part is not None)
+
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> SimulatedBatch:
+        """The same with a function of each array."""
+        return SimulatedBatch(*map(function, self.made))
 
 
 class LinearSimulator:
@@ -63,6 +74,7 @@ class LinearSimulator:
         field = (side, side, side)
         self._transfer = on_grid(model.transfer, field)
         self._amplitude = on_grid(model.noise_amplitude, field)
+        self._measured = profile is not None
         if profile is not None:
             self._amplitude = profile.response(field)
         self._weighting = None if model.weighting is None else on_grid(model.weighting, field)
@@ -73,7 +85,7 @@ class LinearSimulator:
         """`count` random patches."""
         self._renew(generator)
         patches = [
-            self._flipped(self._crop(generator), generator) for _ in range(count)
+            self._flipped(self._crop(generator), generator).made for _ in range(count)
         ]
         return SimulatedBatch(*(np.stack(part)[:, np.newaxis] for part in zip(*patches)))
 
@@ -81,17 +93,14 @@ class LinearSimulator:
         """A whole block, ``(1, 1, side, side, side)`` each."""
         self._renew(generator)
         block = self._flipped(self.pool[int(generator.integers(POOL))], generator)
-        return SimulatedBatch(
-            *(np.ascontiguousarray(part)[np.newaxis, np.newaxis] for part in block)
-        )
+        return block.each(lambda part: np.ascontiguousarray(part)[np.newaxis, np.newaxis])
 
     def tensors(self) -> Dict[str, np.ndarray]:
         """The pool, for a checkpoint."""
-        names = SimulatedBatch._fields
         return {
             f"{number}.{name}": part
             for number, block in enumerate(self.pool)
-            for name, part in zip(names, block)
+            for name, part in zip(SimulatedBatch._fields, block.made)
         }
 
     def state(self) -> Dict[str, Any]:
@@ -100,7 +109,7 @@ class LinearSimulator:
 
     def restore(self, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
         """Put back what `tensors` and `state` gave."""
-        names = SimulatedBatch._fields
+        names = SimulatedBatch._fields if self._measured else SimulatedBatch._fields[:3]
         count = len(tensors) // len(names)
         self.pool = [
             SimulatedBatch(*(tensors[f"{number}.{name}"] for name in names))
@@ -120,14 +129,18 @@ class LinearSimulator:
             density = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
             density = density[(slice(MARGIN, -MARGIN),) * 3].copy()
         spectrum *= self._transfer
-        own = scipy.fft.irfftn(scipy.fft.rfftn(noise) * self._amplitude, s=padded.shape)
-        structure = scipy.fft.irfftn(spectrum, s=padded.shape)
-        tomogram = (structure + own).astype(np.float32)
+        own = scipy.fft.rfftn(noise) * self._amplitude
+        parts: Tuple[np.ndarray, ...] = ()
+        if self._measured:
+            parts = tuple(scipy.fft.irfftn(part, s=padded.shape) for part in (own, spectrum))
+            tomogram = parts[0] + parts[1]
+        else:
+            tomogram = scipy.fft.irfftn(spectrum + own, s=padded.shape)
         low, high = self._limits
-        tomogram = np.clip(tomogram, np.float32(low), np.float32(high))
+        tomogram = np.clip(tomogram.astype(np.float32), np.float32(low), np.float32(high))
         inside = (slice(MARGIN, -MARGIN),) * 3
-        parts = (tomogram[inside], density, noise[inside], own[inside], structure[inside])
-        return SimulatedBatch(*(np.ascontiguousarray(part, dtype=np.float32) for part in parts))
+        seen = (tomogram[inside], density, noise[inside], *(part[inside] for part in parts))
+        return SimulatedBatch(*(np.ascontiguousarray(part, dtype=np.float32) for part in seen))
 
     def _renew(self, generator: np.random.Generator) -> None:
         """Fill the pool or replace one of its blocks."""
@@ -143,10 +156,10 @@ class LinearSimulator:
             int(generator.integers(length - self._patch + 1)) for length in block.density.shape
         ]
         region = tuple(slice(first, first + self._patch) for first in start)
-        return SimulatedBatch(*(part[region] for part in block))
+        return block.each(lambda part: part[region])
 
     def _flipped(self, block: SimulatedBatch, generator: np.random.Generator) -> SimulatedBatch:
         for axes in self._flips:
             if generator.random() < 0.5:
-                block = SimulatedBatch(*(np.flip(part, axes) for part in block))
+                block = block.each(functools.partial(np.flip, axis=axes))
         return block

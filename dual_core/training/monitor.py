@@ -172,22 +172,3 @@ class Watch:
 
     def _mean(self, name: str) -> float:
         return sum(values[name] for values in self._recent) / len(self._recent)
-
-
-def diagnostics(batch: Any, made: Any) -> Dict[str, float]:
-    """Correlations and deviations for the history of a `Batch` and what was `Generated`."""
-    import torch
-
-    from dual_core import equations
-
-    with torch.no_grad():
-        pairs = {
-            "cc_density": (batch.density, made.density_again),
-            "cc_tomogram": (batch.tomogram, made.tomogram_again),
-            "cc_denoised": (batch.tomogram, made.fake_density),
-            "cc_simulated": (made.fake_tomogram, made.density_again),
-        }
-        values = {name: float(equations.correlation(*pair).mean()) for name, pair in pairs.items()}
-        values["deviation_denoised"] = float(made.fake_density.std())
-        values["deviation_simulated"] = float(made.fake_tomogram.std())
-    return values

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, ContextManager, Dict, Iterator, Sequence
+from typing import Any, Callable, ContextManager, Dict, Iterator, Optional, Sequence
 
 import numpy as np
 import torch
@@ -63,8 +63,8 @@ class Rehearsals:
         tomogram: Tensor,
         density: Tensor,
         noise: Tensor,
-        own_noise: Tensor,
-        structure: Tensor,
+        own_noise: Optional[Tensor],
+        structure: Optional[Tensor],
         code: Tensor,
     ) -> float:
         """Train Gs alone to make the linear model's tomogram from density and noise; the loss.
@@ -73,12 +73,12 @@ class Rehearsals:
         """
         network = self.model.structural_generator
         seen = structure
-        if not self.config.colours_noise:
+        if seen is None:
             with torch.no_grad():
                 seen = density + equations.permute_noise(self.model.noise_decoder(code), noise)
         with autocast(tomogram.device, self.bfloat16):
             simulated = network(seen).float()
-        if self.config.colours_noise:
+        if own_noise is not None:
             simulated = simulated + own_noise
         loss = equations.mean_squared_error(tomogram, simulated).mean()
         if self.config.spectrum_weight:

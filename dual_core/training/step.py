@@ -128,23 +128,24 @@ class Trainer:
     def _generate(self, batch: Batch) -> Generated:
         """From each domain to the other and back (equations 1 and 2)."""
         config, model = self.config, self.model
-        mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
+        seen, own = batch.structure, batch.own_noise
+        if seen is None:
+            mask = equations.permute_noise(model.noise_decoder(batch.code), batch.noise)
+            seen = batch.density + mask
         encoded = self._encoded(batch.tomogram)
         # Outside of bfloat16, like the other small networks; see the notes of this class.
         mask_again = model.noise_decoder(encoded)
         with autocast(self.device, self.bfloat16):
             fake_density = model.denoiser(batch.tomogram).float()
-            if batch.structure is None or batch.own_noise is None or self.filters is None:
-                fake_tomogram = model.structural_generator(batch.density + mask).float()
-            else:  # equation 1, of what the linear model drew
-                fake_tomogram = model.structural_generator(batch.structure).float()
-                fake_tomogram = fake_tomogram + batch.own_noise
+            fake_tomogram = model.structural_generator(seen).float()  # equation 1
+            if own is not None:
+                fake_tomogram = fake_tomogram + own
             density_again = model.denoiser(
                 share_gradient(fake_tomogram, config.clean_cycle_share)
             ).float()
             structure = share_gradient(fake_density, config.noisy_cycle_share)
-            seen, own = equations.structure_and_noise(structure, mask_again, self.filters)
-            tomogram_again = model.structural_generator(seen).float() + own  # equation 2
+            again, added = equations.structure_and_noise(structure, mask_again, self.filters)
+            tomogram_again = model.structural_generator(again).float() + added  # equation 2
         return Generated(encoded, fake_density, fake_tomogram, density_again, tomogram_again)
 
     def _encoded(self, tomogram: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ would have drawn.
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from dual_core.training.pairs.recorrupted import RecorruptedPairs
 from dual_core.training.pairs.turned import WedgePairs
 from dual_core.volumes.patches import generator_state, restored_generator
 
-Tensors = Tuple[Tensor, ...]
+Tensors = Tuple[Any, ...]  # each a Tensor, or None for what the simulator does not make
 
 
 class Place(NamedTuple):
@@ -40,8 +40,8 @@ class Drawn(NamedTuple):
     ----------
     batch : of the six networks.
     known : for each rehearsal of Dn a tomogram and its density, ``(b, 1, z, y, x)``; for the
-        missing
-        wedge a block without it, the turned block, and ``(1, z, y, x)`` the coefficients to learn.
+        missing wedge a block without it, the turned block, and ``(1, z, y, x)`` the coefficients
+        to learn.
     blocks : for each rehearsal of Gs a block ``(1, 1, z, y, x)`` of the linear model, see
         `SimulatedBatch`, and a code ``(1, K)``.
     recorrupted : pairs of copies of a real block with independent noise.
@@ -170,8 +170,9 @@ class Draws:
         }
         return {name: source for name, source in sources.items() if source is not None}
 
-    def _tensors(self, *arrays: np.ndarray) -> Tensors:
-        tensors: Sequence[Tensor] = [torch.from_numpy(array) for array in arrays]
-        if self._pinned:
-            tensors = [tensor.pin_memory() for tensor in tensors]
-        return tuple(tensors)
+    def _tensors(self, *arrays: Optional[np.ndarray]) -> Tensors:
+        return tuple(None if array is None else self._tensor(array) for array in arrays)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory() if self._pinned else tensor
