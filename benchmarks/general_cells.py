@@ -1,8 +1,10 @@
 """Grand models of every kind that `dual pack` can make, for the general model.
 
 Nothing but the package's own means: built-in molecules, molecules drawn at random (soft ellipsoids
-in a chain, repeated by a point group), membranes, filaments, a crowd of small proteins, gold. A
-seed and a number give the same cell for ever.
+in a chain, repeated by a point group), membranes, filaments, a crowd of small proteins, gold. From
+number `FULL_FROM` on two of three cells are full, as the cytosol is: packing without overlap ends
+at some 40 mg/ml of small proteins, and cells hold 200 to 300. A seed and a number give the same
+cell for ever.
 """
 
 from __future__ import annotations
@@ -15,17 +17,26 @@ import numpy as np
 from dual_core.grand_models.config import STRUCTURES, PackConfig
 from dual_core.grand_models.molecules.density import PROTEIN_DENSITY
 from dual_core.grand_models.molecules.phantoms import PHANTOMS, Blob, Phantom
-from dual_core.grand_models.molecules.sources import MoleculeSpec
+from dual_core.grand_models.molecules.sources import MoleculeSpec, load_molecule
+from dual_core.grand_models.orientations import random_orientation
 from dual_core.grand_models.pack import load_molecules, pack_grand_model
+from dual_core.grand_models.packing import Rotator
+from dual_core.grand_models.structures.crowd import MG_PER_ML
 
 SHAPE = (112, 176, 176)
 VOXEL_SIZES_A = (6.5, 17.0)
 BUILT_IN = tuple(PHANTOMS)
 SYMMETRIES = ("C1",) * 10 + ("C2", "C3", "C4", "C5", "C6", "C7", "C12", "D2", "D3", "D4", "D7")
 MASSES_KDA = (60.0, 4500.0)
+FULL_FROM = 80  # number of the first cell that may be full
+FULL_MG_PER_ML = (80.0, 320.0)
+FULL_MASSES_KDA = (20.0, 900.0)  # as much mass in each octave
+FULL_KINDS, FULL_TURNS = 14, 12
 
 
-def random_molecule(name: str, generator: np.random.Generator) -> Phantom:
+def random_molecule(
+    name: str, generator: np.random.Generator, masses_kDa: Tuple[float, float] = MASSES_KDA
+) -> Phantom:
     """A chain of soft ellipsoids beside the axis of a random point group."""
     symmetry = str(generator.choice(SYMMETRIES))
     order = int(symmetry[1:])
@@ -38,7 +49,7 @@ def random_molecule(name: str, generator: np.random.Generator) -> Phantom:
         blobs.append((_triple(place), _triple(axes)))
         step = generator.standard_normal(3)
         place = place + step / np.linalg.norm(step) * axes.mean() * generator.uniform(0.8, 1.4)
-    low, high = np.log(MASSES_KDA)
+    low, high = np.log(masses_kDa)
     mass = math.exp(generator.uniform(low, high))
     return Phantom(name, max(mass, 30.0 * order), symmetry, tuple(blobs))
 
@@ -57,7 +68,44 @@ def random_cell(seed: int, number: int) -> Tuple[np.ndarray, float]:
         **_contents(generator, number),
     )
     density = pack_grand_model(config, load_molecules(config), 0).canvas.density
+    if number >= FULL_FROM and number % 3:
+        _fill(density[slice(*config.slab)], config, number, generator)
     return (density / PROTEIN_DENSITY).astype(np.float32), voxel_size_A
+
+
+def _fill(
+    density: np.ndarray, config: PackConfig, number: int, generator: np.random.Generator
+) -> None:
+    """Put proteins of all sizes everywhere, in place; where two meet, the denser one counts."""
+    voxel_size_A = config.voxel_size_A
+    turned: List[Tuple[float, List[np.ndarray]]] = []
+    for count in range(FULL_KINDS):
+        protein = random_molecule(f"full_{number}_{count}", generator, FULL_MASSES_KDA)
+        PHANTOMS[protein.name] = protein
+        spec = MoleculeSpec(protein.name)
+        rotator = Rotator(load_molecule(spec, voxel_size_A, config.used_resolution_A), voxel_size_A)
+        shifts = generator.uniform(-0.5, 0.5, (FULL_TURNS, 3))
+        turned.append((protein.mass_kDa, [
+            rotator.turned(random_orientation(generator), _triple(shift)).astype(np.float32)
+            for shift in shifts
+        ]))
+    low, high = np.log(FULL_MG_PER_ML)
+    wanted_kDa = math.exp(generator.uniform(low, high)) * MG_PER_ML * 1e-3
+    wanted_kDa *= density.size * voxel_size_A**3
+    # A heavy protein is as much mass as many light ones: as many copies as give equal masses.
+    inverse = np.array([1.0 / mass for mass, _ in turned])
+    chances = inverse / inverse.sum()
+    filled_kDa = 0.0
+    while filled_kDa < wanted_kDa:
+        mass, boxes = turned[int(generator.choice(len(turned), p=chances))]
+        filled_kDa += mass
+        box = boxes[int(generator.integers(FULL_TURNS))]
+        start = [int(generator.integers(-n // 2, length - n // 2))
+                 for n, length in zip(box.shape, density.shape)]
+        inside = tuple(slice(max(k, 0), max(k + n, 0)) for k, n in zip(start, box.shape))
+        part = tuple(slice(max(-first, 0), None) for first in start)
+        place = density[inside]
+        np.maximum(place, box[part][tuple(slice(n) for n in place.shape)], out=place)
 
 
 def _molecules(generator: np.random.Generator, number: int) -> Tuple[MoleculeSpec, ...]:

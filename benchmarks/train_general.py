@@ -39,7 +39,7 @@ from dual_core.networks.card import ModelCard, TrainedRange
 from dual_core.networks.generators import NetworkConfig, UNet
 from dual_core.networks.model import plain_config, save_denoiser
 
-CELLS, HELD_OUT = 80, 6
+CELLS, HELD_OUT = 140, 6
 USED_A = (7.0, 16.0)  # voxel sizes, a little inside of those that are trained on
 TILT_SERIES_SHARE = 0.4  # of the tomograms
 POOL, RENEWED_AFTER = 24, 3  # tomograms at hand, and the steps after which one is replaced

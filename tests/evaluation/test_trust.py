@@ -157,6 +157,34 @@ def test_structure_that_is_left_out_is_seen_at_the_second_look():
     assert values(look(forgets, t))["structure_left"] > 0.15
 
 
+def test_without_gs_the_tomogram_s_own_transfer_takes_its_place():
+    # Structure at half strength under white noise: what the transfer makes of the truth is that,
+    # and the fit itself is not judged.
+    t, truth = tomogram()
+    networks = Networks(lambda v: 2 * truth if v is t else np.zeros_like(v), None)
+    found = examine(t, VOXEL_SIZE_A, networks, OPTIONS)
+    assert found.findings and not {"scale", "removed_correlation"} & set(values(found))
+    assert values(found)["explained"] > 0.2
+    structure = found.volumes["structure"]
+    assert np.corrcoef(structure.ravel(), truth.ravel())[0, 1] > 0.95
+    assert structure.std() == pytest.approx(truth.std(), rel=0.25)
+
+
+@pytest.mark.parametrize("tilt_axis", ["y", "x"])
+def test_the_own_transfer_has_the_wedge_of_the_tilt_axis(tilt_axis):
+    # Half of the directions about the tilt axis are empty: so they are in the structure's share.
+    axis = {"y": 2, "x": 1}[tilt_axis]
+    t, truth = tomogram(noise=0.5)
+    kz = np.abs(np.fft.fftfreq(SHAPE[0]))[:, None, None]
+    across = np.abs(np.fft.fftfreq(SHAPE[axis])).reshape([-1 if k == axis else 1 for k in range(3)])
+    wedge = np.broadcast_to(kz > across, SHAPE)
+    t = np.fft.ifftn(np.fft.fftn(t) * ~wedge).real.astype(np.float32)
+    networks = Networks(lambda v: truth, None, tilt_axis=tilt_axis).fitted_to(t)
+    for volume, least, most in ((truth, 0.7, 1.4), (networks.restore(truth), 0.0, 0.2)):
+        power = np.abs(np.fft.fftn(volume)) ** 2
+        assert least <= power[wedge].sum() / power[~wedge].sum() < most
+
+
 # --- inventions ---------------------------------------------------------------------------------
 
 
@@ -328,6 +356,19 @@ def test_command_writes_the_report_of_an_untrained_model(tmp_path, model, capsys
         assert (output / name).read_bytes().startswith(b"\x89PNG")
     with mrcfile.open(output / "tomo_deviation.mrc") as file:
         assert file.data.shape == SHAPE and file.voxel_size.x == pytest.approx(VOXEL_SIZE_A)
+
+
+def test_command_judges_a_model_that_denoises_only(tmp_path, capsys):
+    path, output = tmp_path / "tomo.mrc", tmp_path / "out"
+    write_volume(path, -tomogram()[0], VOXEL_SIZE_A)
+    arguments = ["evaluate", "trust", "--model", "general", str(path), "--output", str(output)]
+    arguments += ["--contrast", "dark", "--device", "cpu", "--tilt-axis", "x"]
+    assert main(arguments) == 0
+    (judged,) = json.loads((output / "trust.json").read_text())["tomograms"]
+    left_out = {"scale", "removed_correlation", "halves_fsc", "halves_noise"}
+    assert [found["key"] for found in judged["findings"]] == [
+        key for key in THRESHOLDS if key not in left_out
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
@@ -73,6 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tilt angles in degrees (default: the model's, or symmetric)",
     )
     parser.add_argument(
+        "--tilt-axis", choices=("y", "x"), help="of the tomograms (default: the model's)"
+    )
+    parser.add_argument(
         "--contrast",
         choices=("auto", "dark", "bright"),
         default="auto",
@@ -107,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
         if not Path(path).exists():
             raise DualError(f"{path}: no such file; check the path")
     card = read_card(args.model)
-    card.require_all_networks("judge it")
+    if args.tilt_axis:
+        card = replace(card, tilt_axis=args.tilt_axis)
 
     from dual_core.evaluation.trust.examine import TrustOptions
     from dual_core.evaluation.trust.network_pass import networks_of
@@ -124,8 +129,10 @@ def run(args: argparse.Namespace) -> int:
             done.append(None)
             progress(len(done), total)
 
+        model = DualModel.load(args.model)
+        model.card = card
         networks = networks_of(
-            DualModel.load(args.model), args.device, args.precision, args.tile, args.halo, on_pass
+            model, args.device, args.precision, args.tile, args.halo, on_pass
         )
         dump_options(args, output / "evaluate.yaml")
         report = trust_report(

@@ -9,6 +9,10 @@ A denoiser that removes noise and nothing else leaves an ``r`` that does not cor
 ``r`` with random phases empty: by its own account that is noise, and it has no structure. The
 copy of ``t`` itself with random phases has the power of the structure as noise, far more than the
 denoiser has ever met, so particle-like blobs in it are no proof against it.
+
+For a model that only denoises the tomogram's own transfer stands for Gs
+(`dual_core.noise_model.own_model`). It is fitted to this very pair, so that scale and correlation
+are not judged.
 """
 
 from __future__ import annotations
@@ -123,21 +127,23 @@ def examine(
             f"a tomogram of {' x '.join(map(str, tomogram.shape))} voxels is too small to judge a "
             f"model by; give one of at least {SMALLEST_SIDE} along each axis"
         )
-    denoise = networks.denoise
+    networks = networks.fitted_to(tomogram)
+    denoise, restore = networks.denoise, networks.restore
+    assert restore is not None
     denoised = denoise(tomogram)
     spread = float(denoised.std(dtype=np.float64))
     if spread <= 1e-6 * max(1.0, abs(float(denoised.mean(dtype=np.float64)))):
         raise DualError(
             "the denoised tomogram is constant: the model finds nothing at all; train it longer"
         )
-    structure, factor, explained = structure_share(tomogram, networks.restore(denoised))
+    structure, factor, explained = structure_share(tomogram, restore(denoised))
     removed = tomogram - structure
     generator = np.random.default_rng(options.seed)
     noise = randomise_phases(removed, generator)
     denoised_noise = denoise(noise)
     same_spectrum = randomise_phases(tomogram, generator)
     denoised_same = denoise(same_spectrum)
-    _, same_explained = fit_in_bands(same_spectrum, networks.restore(denoised_same))
+    _, same_explained = fit_in_bands(same_spectrum, restore(denoised_same))
     first, empty, again = strengths([denoised, denoised_noise, denoise(removed)])
     correlation = float(np.sqrt(np.mean(band_correlations(removed, denoised) ** 2)))
     deviation = flip_deviation(tomogram, denoised, denoise, options.flips)
@@ -148,7 +154,9 @@ def examine(
         options.contrast,
     )
     findings = [
-        *removed_findings(explained, factor, correlation, _structure_left(first, empty, again)),
+        *removed_findings(
+            explained, factor, correlation, _structure_left(first, empty, again), networks.fitted
+        ),
         *hallucination_findings(
             empty / first,
             same_explained / explained if explained > 0 else None,

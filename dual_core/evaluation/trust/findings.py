@@ -163,9 +163,14 @@ def coherence_finding(
 
 
 def removed_findings(
-    explained: float, factor: float, correlation: float, left: Optional[float]
+    explained: float, factor: float, correlation: float, left: Optional[float],
+    fitted: bool = False,
 ) -> List[Finding]:
-    """What was removed: see `dual_core.evaluation.trust.examine.examine` for the numbers."""
+    """What was removed: see `dual_core.evaluation.trust.examine.examine` for the numbers.
+
+    Where the transfer was `fitted` to the tomogram, scale and correlation are what a fit leaves,
+    whatever the model does: they are left out.
+    """
     # A factor of 2 is as far from 1 as one of 1/2.
     scale = min(factor, 1 / factor) if factor > 0 else 0.0
     found = [
@@ -198,7 +203,7 @@ def removed_findings(
             f"Denoising what was removed once more gives {100 * left:.0f} % of the structure that "
             "the first pass gave, beyond what noise gives: this much was left behind."
         )
-    return [*found, finding("structure_left", left, sentence)]
+    return [*(found[:1] if fitted else found), finding("structure_left", left, sentence)]
 
 
 def hallucination_findings(

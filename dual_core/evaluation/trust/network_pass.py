@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional, Tuple, Union
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
+from dual_core.noise_model.explained import ExplainedVolume
 from dual_core.noise_model.linear_file import linear_of
 from dual_core.noise_model.own_model import own_linear_model
 from dual_core.tasks.denoise import make_runner
@@ -44,18 +45,38 @@ class Networks:
     like in a tomogram, with missing wedge and contrast transfer. ``linear`` is the model's linear
     model, if it has one, and ``tilt_axis`` that of its tomograms. ``combined`` gives what
     `dual_core.tasks.denoise` makes of a tomogram by default, where that is not Dn's output alone.
+    A model that only denoises has no Gs: `fitted_to` a tomogram, ``restore`` is that tomogram's own
+    transfer, and ``fitted`` says so: how well it fits then tells nothing of the model.
     """
 
     denoise: Function
-    restore: Function
+    restore: Optional[Function]
     linear: Optional[LinearModel] = None
     tilt_axis: str = "y"
     combined: Optional[Function] = None
+    fitted: bool = False
 
     @property
     def result(self) -> Function:
         """What users get of a tomogram by default."""
         return self.combined or self.denoise
+
+    def fitted_to(self, tomogram: np.ndarray) -> Networks:
+        """The same for one tomogram ``(z, y, x)``, standardised: with Gs or what stands for it."""
+        if self.restore is not None:
+            return self
+        density = self.denoise(tomogram)
+        if float(np.ptp(density)) == 0.0:
+            return replace(self, restore=np.zeros_like, fitted=True)
+        turned = [one.swapaxes(1, 2) if self.tilt_axis == "x" else one
+                  for one in (tomogram, density)]
+        linear = _own_model(turned[0], turned[1])
+
+        def restore(volume: np.ndarray) -> np.ndarray:
+            structure, whole = ArrayVolume(volume, 1.0), ArrayVolume(tomogram, 1.0)
+            return ExplainedVolume(structure, whole, linear, 1.0, self.tilt_axis).load()
+
+        return replace(self, restore=restore, linear=linear, fitted=True)
 
 
 @dataclass(frozen=True)
@@ -167,7 +188,6 @@ def networks_of(
     denoise = functools.partial(run, denoiser)
 
     def restore(volume: np.ndarray) -> np.ndarray:
-        model.card.require_all_networks("simulate")
         restorer = NetworkRunner(
             model.structural_generator, model.multiple, model.receptive_radius,
             device, precision, tile, halo,
@@ -183,7 +203,7 @@ def networks_of(
 
     keep = is_wanted("auto", model.card)
     return Networks(
-        denoise, restore, linear, model.card.tilt_axis,
+        denoise, None if model.card.denoises_only else restore, linear, model.card.tilt_axis,
         combined if keep else None,
     )
 

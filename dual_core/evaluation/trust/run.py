@@ -104,6 +104,7 @@ def _judge(
     """Judge the model on one tomogram; its figures and its map of deviations are written."""
     stem = Path(opened.name).stem
     try:
+        networks = networks.fitted_to(opened.voxels)
         examination = examine(opened.voxels, opened.voxel_size_A, networks, options)
     except DualError as error:
         raise DualError(f"{opened.name}: {error}") from error
