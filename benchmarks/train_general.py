@@ -199,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=55.0)
-    parser.add_argument("--iterations", type=int, default=9000)
+    parser.add_argument("--iterations", type=int, default=13000)
     parser.add_argument("--patch", type=int, default=48)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--channels", type=int, nargs="+", default=[24, 48, 96])

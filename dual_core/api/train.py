@@ -12,7 +12,7 @@ from dual_core.errors import DualError
 from dual_core.networks.model import DualModel
 from dual_core.training.checkpoint import holds_training
 from dual_core.training.config import TrainingConfig, preset_config
-from dual_core.training.loop import RunOptions
+from dual_core.training.loop import RunOptions, as_begun
 from dual_core.training.loop import train as run_training
 
 SomeGiven = Union[Given, Sequence[Given]]
@@ -85,6 +85,8 @@ def train(
     if holds_training(folder) and not (resume or overwrite):
         raise DualError(f"{folder} holds a training; give resume or overwrite, or another output")
     config = preset_config(config) if isinstance(config, str) else config
+    if resume:
+        config = as_begun(config, folder)
     options = RunOptions(machine.device, machine.precision, time_limit_min)
     if machine.memory_GiB is not None:
         options = replace(options, memory_budget=int(machine.memory_GiB * 2**30))

@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
@@ -18,7 +18,12 @@ from dual_core.safety.signals import remembered_signals
 from dual_core.training.checkpoint import MODEL, NEW, remove_training, require_checkpoint
 from dual_core.training.coherence import NAME as COHERENCE
 from dual_core.training.coherence import TIMES, CoherenceCheck, told_at_the_end
-from dual_core.training.config import TrainingConfig, save_config
+from dual_core.training.config import (
+    TrainingConfig,
+    load_config,
+    preset_config,
+    save_config,
+)
 from dual_core.training.data import open_training_data
 from dual_core.training.monitor import History, Watch, all_finite
 from dual_core.training.parallel.ranks import ALONE, Ranks
@@ -29,6 +34,7 @@ from dual_core.volumes.patches import MEMORY_BUDGET
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
+LENGTHS = ("iterations", "rehearsals", "recorrupted")  # that a preset sets, and versions change
 # Why a run ends; of what several processes have, the last in this list counts.
 REASONS = ("finished", "time limit", "SIGHUP", "SIGINT", "SIGTERM")
 
@@ -77,6 +83,27 @@ class TrainingResult:
     iterations: int
     finished: bool
     reason: str
+
+
+def as_begun(config: TrainingConfig, run: Path) -> TrainingConfig:
+    """The configuration to go on with in `run`: what is the preset's there, as it was then.
+
+    A run that another version of DUAL began keeps the length and schedule that its preset had.
+    """
+    try:
+        begun = load_config(run / CONFIG)
+    except DualError:  # missing or damaged: the checkpoint alone decides
+        return config
+    kinds = ("preset", "method", "task")
+    if any(getattr(config, name) != getattr(begun, name) for name in kinds):
+        return config
+    usual = preset_config(config.preset, config.method, task=config.task)
+    kept = {
+        name: getattr(begun, name)
+        for name in LENGTHS
+        if getattr(config, name) == getattr(usual, name)
+    }
+    return replace(config, **kept)
 
 
 def train(

@@ -23,7 +23,7 @@ from dual_core.networks.generators import NetworkConfig, UNet
 from dual_core.networks.model import DualModel, plain_config
 from dual_core.training.config import TrainingConfig, load_config, preset_config, save_config
 from dual_core.training.data import open_training_data
-from dual_core.training.loop import RunOptions, TrainingResult, train
+from dual_core.training.loop import RunOptions, TrainingResult, as_begun, train
 from dual_core.training.monitor import read_history
 from dual_core.training.rehearsal import share_gradient
 from dual_core.training.session import Session
@@ -227,6 +227,17 @@ def test_resume_refuses_another_training(data: Dict[str, Path], tmp_path: Path) 
         run(data, tmp_path, config(iterations=2, seed=7), resume=True)
     with pytest.raises(DualError, match="no checkpoint"):
         run(data, tmp_path / "elsewhere", resume=True)
+
+
+def test_a_run_keeps_the_length_that_its_preset_had(tmp_path: Path) -> None:
+    standard = preset_config("standard")
+    begun = replace(standard, iterations=801, rehearsals=3, recorrupted=0, seed=5)
+    save_config(begun, tmp_path / "config.yaml")
+    assert as_begun(standard, tmp_path) == replace(begun, seed=0)
+    assert as_begun(preset_config("standard", iterations=900), tmp_path).iterations == 900
+    assert as_begun(preset_config("quick"), tmp_path) == preset_config("quick")
+    (tmp_path / "config.yaml").write_text("iterations: many")
+    assert as_begun(standard, tmp_path) == standard
 
 
 def test_voxel_sizes_are_brought_together(data: Dict[str, Path], tmp_path: Path) -> None:

@@ -241,12 +241,14 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     folder = Path(args.output)
     from dual_core.training.checkpoint import holds_training
     from dual_core.training.config import preset_config
-    from dual_core.training.loop import RunOptions, train
+    from dual_core.training.loop import RunOptions, as_begun, train
     from dual_core.training.pairs.halves import match_halves
 
     if args.resume and args.overwrite:
         raise DualError("--resume and --overwrite exclude each other; give one of them")
     config = preset_config(args.preset, args.method, **_changes(args))
+    if args.resume:
+        config = as_begun(config, folder)
     options = RunOptions(
         device=args.device,
         precision=args.precision,

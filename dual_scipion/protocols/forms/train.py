@@ -129,8 +129,8 @@ def _define_length(group: Any) -> None:
         default=PRESETS.index("standard"),
         condition=NEW,
         label="How long",
-        help="*quick*: 250 iterations, to see whether the data suit. *standard*: 800, for use. "
-        "*thorough*: 4000, for a GPU or a night on a CPU. Their networks are the same, so that all "
+        help="*quick*: 150 iterations, to see whether the data suit. *standard*: 500, for use. "
+        "*thorough*: 2500, for a GPU or a night on a CPU. Their networks are the same, so that all "
         "models denoise equally fast. *gpu*: 3000, with wider networks on larger patches and "
         "batches; its models take a CPU seven times as long to denoise with.",
     )
