@@ -16,6 +16,7 @@ from dual_core import __version__
 from dual_core.cli import common, parsing
 from dual_core.cli import main as cli
 from dual_core.errors import DualError
+from dual_core.tasks.batch import BatchRecord, Job, run_jobs
 
 
 def make_command(monkeypatch, run=None, nested=False):
@@ -254,6 +255,33 @@ def test_termination_unwinds(monkeypatch):
         cli.main(["probe", "a", "--name", "n"])
     assert end.value.code == 143 and cleaned
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_although_a_library_makes_another_error_of_it(
+    monkeypatch, capsys, tmp_path, number
+):
+    """torch does so: its C code asks Python for a length, and says that there is none."""
+    worked = []
+
+    def load(job):
+        worked.append(job)
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException:
+            raise ValueError("could not determine the shape") from None
+
+    def work(args):
+        jobs = [Job(tmp_path / name, tmp_path / f"{name}_out") for name in args.files]
+        run_jobs(jobs, load, BatchRecord(tmp_path / "probe.jsonl", {}))
+        return 0
+
+    make_command(monkeypatch, work)
+    before = signal.getsignal(number)
+    assert cli.main(["probe", "a", "b", "--name", "n"]) == 128 + number
+    said = "dual: interrupted\n" if number == signal.SIGINT else ""
+    assert (len(worked), capsys.readouterr().err) == (1, said)
+    assert signal.getsignal(number) is before
 
 
 def test_quiet_and_verbose(monkeypatch, capsys):
