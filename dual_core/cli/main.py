@@ -21,6 +21,7 @@ from dual_core.cli.parsing import (
 )
 from dual_core.cli.streams import lasting_streams
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import remove_own
 from dual_core.safety.signals import asked_to_end, unwinding_signals
 
 # name -> (module, one line for the help), by what a user wants. A module is imported only when its
@@ -103,6 +104,9 @@ def _guarded(arguments: Optional[Sequence[str]]) -> int:
                 print("dual: interrupted", file=sys.stderr)
                 return 128 + signal.SIGINT
             return 128 + asked_to_end() if asked_to_end() else _told(error)
+        finally:
+            if asked_to_end():
+                remove_own()
 
 
 def _told(error: Exception) -> int:
