@@ -36,6 +36,7 @@ from dual_core.safety.documents import parse_json
 from dual_core.tasks.given_volume import GivenTomogram
 from dual_core.training.pairs.recorrupted import RecorruptionLoss
 from dual_core.training.pairs.recorruption import Recorruption
+from dual_core.volumes.described.describe import SEEN
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.reading import open_volume
 
@@ -51,7 +52,6 @@ DECAY_FROM = 0.4  # of the time after which the rate falls to 0
 PRIOR = 1.0  # weight of the prior, in relative squared error
 GRADIENT_NORM = 1.0
 SAVE_EVERY_S = 30.0
-SEEN = 10.0  # deviations beyond which a network sees nothing
 
 Progress = Callable[[int, int], None]
 
@@ -150,15 +150,16 @@ def adapted_model(
         logger.info("going on with %s, adapted for %.1f minutes", folder / MODEL,
                     begun.minutes_done)
     record = begun or wanted
+    card = replace(model.card, task=DENOISE, likeness=None)
     place = choose_devices(device)[0]
     student = copy.deepcopy(model.denoiser).to(place).train()
     if record.minutes_done < minutes:
         teacher = copy.deepcopy(model.denoiser).to(place).eval().requires_grad_(False)
         run = _Run(student, teacher, model.multiple, place)
         run.open(sources, model.card, options)
-        record = run.train(record, progress, lambda now: _save(student, model.card, folder, now))
+        record = run.train(record, progress, lambda now: _save(student, card, folder, now))
         logger.info("adapted in %d steps; the model is %s", record.steps, folder / MODEL)
-    result = DualModel(model.config, replace(model.card, task=DENOISE, likeness=None))
+    result = DualModel(model.config, card)
     result.denoiser.load_state_dict(student.state_dict())
     return result.eval()
 
@@ -251,8 +252,7 @@ class _Run:
 
 def _save(network: nn.Module, card: ModelCard, folder: Path, record: Record) -> None:
     """Model first: a record speaks of a model that is there."""
-    plain = replace(card, task=DENOISE, likeness=None)
-    save_denoiser(network, plain, folder / MODEL)
+    save_denoiser(network, card, folder / MODEL)
     write_atomically(folder / RECORD, json.dumps(asdict(record)).encode())
 
 
