@@ -16,11 +16,10 @@ import numpy as np
 import scipy.fft
 from scipy.ndimage import gaussian_filter
 
-from dual_core.noise_model.calibration import MARGIN, LinearModel
+from dual_core.noise_model.calibration import MARGIN, LinearModel, seen_through
 from dual_core.noise_model.full_power.noise_profile import NoiseProfile, symmetric
 from dual_core.noise_model.full_power.whole_blocks import field_power, grid_of, typical_power
 from dual_core.noise_model.tapered_power import on_grid
-from dual_core.tiles.plan import as_triple
 from dual_core.volumes.geometry import half_overlapping, squared_sine_window
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import MOST_BLANK, StandardisedVolume
@@ -72,8 +71,10 @@ def measure_noise_profile(
     voxels = sum(float(np.prod(entry.volume.shape)) for entry in noisy)
     count = int(np.clip(2 * voxels / side**3, FEWEST_BLOCKS, BLOCKS))
     wanted = _mean_log_power(_blocks_of(noisy, side, REAL_BLOCKS * count, generator), small)
+    curves = [c for c in (linear.transfer, linear.weighting) if c is not None]
+    responses = [on_grid(curve, (side + 2 * MARGIN,) * 3) for curve in curves]
     structures = [
-        _structure(linear, block) for block in _blocks_of(clean, side, count, generator)
+        seen_through(block, *responses) for block in _blocks_of(clean, side, count, generator)
     ]
     for number in range(ROUNDS):
         response = profile.response(_field_of(side))
@@ -103,17 +104,6 @@ def noise_share(
     noise = linear.noise_amplitude.astype(np.float64) ** 2
     share: np.ndarray = noise / (noise + linear.transfer.astype(np.float64) ** 2 * structure)
     return _smoothed(share, 1.0)
-
-
-def _structure(linear: LinearModel, density: np.ndarray) -> np.ndarray:
-    """A block of the clean domain as the linear model shows it, without noise."""
-    padded = np.pad(density, MARGIN, mode="reflect")
-    shape = as_triple(padded.shape)
-    spectrum = scipy.fft.rfftn(padded) * on_grid(linear.transfer, shape)
-    if linear.weighting is not None:
-        spectrum *= on_grid(linear.weighting, shape)
-    block: np.ndarray = scipy.fft.irfftn(spectrum, s=shape)[(slice(MARGIN, -MARGIN),) * 3]
-    return block.astype(np.float32)
 
 
 def _field_of(side: int) -> Triple:

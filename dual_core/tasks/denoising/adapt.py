@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +29,7 @@ from dual_core.errors import DualError
 from dual_core.networks.card import DENOISE, ModelCard
 from dual_core.networks.devices import choose_devices
 from dual_core.networks.model import DualModel, save_denoiser, write_atomically
+from dual_core.noise_model.calibration import MARGIN, seen_through
 from dual_core.noise_model.own_model import own_linear_model
 from dual_core.noise_model.tapered_power import on_grid
 from dual_core.safety.documents import parse_json
@@ -46,7 +46,6 @@ MODEL, RECORD = "adapted.safetensors", "adapted.json"
 SIDE = 64  # of the blocks, in voxels
 SMALLEST = 32  # side of the smallest block that a spectrum can be compared on
 MOST_TOMOGRAMS = 12  # that are trained on; of more some are taken evenly
-MARGIN = 16  # voxels about a block, in which its filter fades out
 RATE = 3e-4
 DECAY_FROM = 0.4  # of the time after which the rate falls to 0
 PRIOR = 1.0  # weight of the prior, in relative squared error
@@ -103,10 +102,8 @@ class _Tomogram:
         self, block: np.ndarray, density: np.ndarray, generator: np.random.Generator
     ) -> np.ndarray:
         """The density as this tomogram would show it, under fresh noise as strong as a block's."""
-        padded = np.pad(density, MARGIN, mode="reflect")
-        spectrum = scipy.fft.rfftn(padded) * self._transfer
-        structure = scipy.fft.irfftn(spectrum, s=padded.shape)[(slice(MARGIN, -MARGIN),) * 3]
-        result = structure + self._recorruption.noise(block, generator)
+        noise = self._recorruption.noise(block, generator)
+        result = seen_through(density, self._transfer) + noise
         return np.clip(result, -SEEN, SEEN).astype(np.float32)
 
 
