@@ -139,11 +139,11 @@ def test_two_processes_take_the_steps_of_one_with_the_joint_batch(
             for name, value in other.items():
                 if not name.startswith("deviation"):  # of a batch, which is no mean over patches
                     assert one[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
-        for one, other in zip(torch.load(data / f"joint{rank}.pt"), tensors):
-            # Adam makes a step of rounding where a gradient is next to nothing.
-            difference = (one - other).abs()
-            assert difference.max() < CONFIG.learning_rate
-            assert difference.mean() < 0.01 * CONFIG.learning_rate
+        pairs = zip(torch.load(data / f"joint{rank}.pt"), tensors)
+        difference = torch.cat([(one - other).abs().flatten() for one, other in pairs])
+        # Adam makes a step of rounding where a gradient is next to nothing: in a few of them.
+        assert difference.max() < CONFIG.learning_rate
+        assert difference.mean() < 0.01 * CONFIG.learning_rate
 
 
 def test_all_begin_with_the_weights_of_the_first(together: List[Dict[str, Any]]) -> None:
