@@ -44,7 +44,7 @@ CORE = [
     "PyYAML>=5.4",
     "scikit-image>=0.19",
     "matplotlib>=3.5",
-    "Pillow>=8.0",
+    "Pillow>=9.1",
 ]
 TEST = [
     "pytest>=7.0",

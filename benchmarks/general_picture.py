@@ -46,12 +46,12 @@ def main() -> None:
                  args.threads)
             raw = sign * open_volume(source).load()
             denoised = sign * open_volume(Path(name) / f"{source.stem}_denoised.mrc").load()
-            shown = {"raw": raw, "general model": denoised}
-            shown["raw, Gaussian of 1.5 voxels"] = gaussian_filter(raw, 1.5)
-            if other is not None:
-                del shown["raw, Gaussian of 1.5 voxels"]
+            if other is None:
+                third = {"raw, Gaussian of 1.5 voxels": gaussian_filter(raw, 1.5)}
+            else:
                 volume = open_volume(args.data / other[1]).load()
-                shown[other[0]] = gaussian_filter(volume, 1.5) if "half" in other[0] else volume
+                third = {other[0]: gaussian_filter(volume, 1.5) if "half" in other[0] else volume}
+            shown = {"raw": raw, "general model": denoised, **third}
             for panel, (label, volume) in zip(row, shown.items()):
                 section = volume[len(volume) // 2]
                 low, high = np.percentile(section, (1.0, 99.7))

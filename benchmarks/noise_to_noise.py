@@ -22,10 +22,10 @@ import torch
 from common import DATA, circumstances, dual
 
 from dual_core.evaluation.half_coherence import half_coherence
+from dual_core.evaluation.trust.network_pass import run_on_array
 from dual_core.evaluation.truth.metrics import score_volume
 from dual_core.networks.generators import UNet
 from dual_core.tiles.runner import NetworkRunner
-from dual_core.tiles.stream import run_tiled
 from dual_core.volumes.reading import open_volume, write_volume
 
 CELLS, JUDGED = (0, 1, 2), 2
@@ -76,21 +76,6 @@ def train_noise_to_noise(pairs: List[Pair], steps: int) -> UNet:
     return network.eval()
 
 
-def denoised(network: UNet, volume: np.ndarray) -> np.ndarray:
-    """The network's output for a whole volume."""
-    result = np.empty(volume.shape, dtype=np.float32)
-    runner = NetworkRunner(network, network.multiple, network.receptive_radius, "cpu", inside=True)
-
-    def read(start: Tuple[int, ...], size: Tuple[int, ...]) -> np.ndarray:
-        return volume[tuple(slice(a, a + n) for a, n in zip(start, size))].astype(np.float32)
-
-    def write(start: Tuple[int, ...], block: np.ndarray) -> None:
-        result[tuple(slice(a, a + n) for a, n in zip(start, block.shape))] = block
-
-    run_tiled(read, write, runner.plan(volume.shape), runner)
-    return result
-
-
 def dual_halves(args: argparse.Namespace, with_halves: bool) -> Tuple[np.ndarray, Pair]:
     """DUAL's result for the third tomogram, and for both of its halves; density bright."""
     work, data = args.work, args.data
@@ -137,7 +122,8 @@ def main() -> None:
     raw = pairs[JUDGED]
     truth = open_volume(args.data / "shrec_halves" / f"grand_{JUDGED}.mrc").load()
     network = train_noise_to_noise(pairs, args.steps)
-    both = denoised(network, raw[0]), denoised(network, raw[1])
+    runner = NetworkRunner(network, network.multiple, network.receptive_radius, "cpu", inside=True)
+    both = run_on_array(runner, raw[0]), run_on_array(runner, raw[1])
     rows: Dict[str, Tuple[np.ndarray, Pair]] = {
         "raw": ((raw[0] + raw[1]) / 2, raw),
         "noise-to-noise": ((both[0] + both[1]) / 2, both),

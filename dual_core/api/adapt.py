@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Union, cast
-
-import numpy as np
+from typing import Callable, Optional
 
 from dual_core.api.given import (
     THIS_MACHINE,
     AnyModel,
-    Given,
     Machine,
     PathLike,
-    as_file,
+    SomeGiven,
+    as_files,
     called,
     model_of,
 )
@@ -25,7 +22,7 @@ from dual_core.tasks.denoising.adapt import adapted_model
 
 
 def adapt(
-    tomograms: Union[Given, Sequence[Given]],
+    tomograms: SomeGiven,
     model: AnyModel = "general",
     *,
     minutes: float = 2.0,
@@ -60,14 +57,9 @@ def adapt(
     DualError
         A file that cannot be read, an array without voxel size, a volume thinner than 32 voxels.
     """
-    single = isinstance(tomograms, (str, os.PathLike, np.ndarray))
-    given = cast("List[Given]", [tomograms] if single else list(cast("Sequence[Given]", tomograms)))
     options = DenoiseOptions(contrast=contrast, voxel_size_A=voxel_size_A, tilt_axis=tilt_axis)
     with tempfile.TemporaryDirectory(prefix="dual-") as name, called(Path(name), "tomogram"):
-        sources = [
-            as_file(one, voxel_size_A, Path(name), f"tomogram {number}")
-            for number, one in enumerate(given, start=1)
-        ]
+        sources = as_files(tomograms, voxel_size_A, Path(name), "tomogram")
         folder = Path(name) if output is None else Path(output)
         folder.mkdir(parents=True, exist_ok=True)
         return adapted_model(

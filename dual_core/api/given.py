@@ -7,7 +7,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Union
+from typing import Iterable, Iterator, List, Optional, Sequence, Union, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from dual_core.volumes.reading import open_volume, volume_statistics, write_volu
 
 PathLike = Union[str, "os.PathLike[str]"]
 Given = Union[PathLike, np.ndarray]
+SomeGiven = Union[Given, Sequence[Given]]
 AnyModel = Union[PathLike, DualModel]
 
 
@@ -114,6 +115,18 @@ def as_file(
     path = folder / f"{what.replace(' ', '_')}.mrc"
     write_volume(path, np.asarray(array, dtype=np.float32), size)
     return path
+
+
+def as_files(
+    given: SomeGiven, voxel_size_A: Optional[float], folder: Path, what: str
+) -> List[Path]:
+    """A file for each of the volumes, see `as_file`; `given` may be one alone."""
+    alone = isinstance(given, (str, os.PathLike, np.ndarray)) or not isinstance(given, Iterable)
+    several = cast("Iterable[Given]", [given] if alone else given)
+    return [
+        as_file(one, voxel_size_A, folder, f"{what} {number}")
+        for number, one in enumerate(several, start=1)
+    ]
 
 
 def as_path(given: object, what: str) -> Path:

@@ -7,15 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
-from dual_core.api.given import THIS_MACHINE, Given, Machine, PathLike, as_file, called
+from dual_core.api.given import (
+    THIS_MACHINE,
+    Given,
+    Machine,
+    PathLike,
+    SomeGiven,
+    as_files,
+    called,
+)
 from dual_core.errors import DualError
 from dual_core.networks.model import DualModel
 from dual_core.training.checkpoint import holds_training
 from dual_core.training.config import TrainingConfig, preset_config
 from dual_core.training.loop import RunOptions, as_begun
 from dual_core.training.loop import train as run_training
-
-SomeGiven = Union[Given, Sequence[Given]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,8 @@ def train(
     with tempfile.TemporaryDirectory(prefix="dual-") as name, called(Path(name), "volume"):
         place = Path(name)
         found = run_training(
-            _files(noisy, noisy_size, place, "tomogram"), _files(clean, clean_size, place, "clean"),
+            as_files(noisy, noisy_size, place, "tomogram"),
+            as_files(clean, clean_size, place, "clean"),
             folder, config, options, resume, progress,
             halves=_pairs(halves, noisy_size, place),
         )
@@ -106,11 +113,5 @@ def train(
 def _pairs(
     halves: Sequence[Tuple[Given, Given]], size: Optional[float], folder: Path
 ) -> List[Tuple[Path, Path]]:
-    even = _files([one for one, _ in halves], size, folder, "even half")
-    return list(zip(even, _files([one for _, one in halves], size, folder, "odd half")))
-
-
-def _files(given: SomeGiven, size: Optional[float], folder: Path, what: str) -> List[Path]:
-    """A file for each volume; `given` may be one alone."""
-    several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    return [as_file(one, size, folder, f"{what} {at}") for at, one in enumerate(several)]
+    even = as_files([one for one, _ in halves], size, folder, "even half")
+    return list(zip(even, as_files([one for _, one in halves], size, folder, "odd half")))

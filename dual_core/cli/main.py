@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import os
 import signal
 import sys
-from types import FrameType, ModuleType
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from types import ModuleType
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from dual_core import __version__
 from dual_core.cli.common import add_common_arguments, one_line, set_up_logging
@@ -22,6 +21,8 @@ from dual_core.cli.parsing import (
 )
 from dual_core.cli.streams import lasting_streams
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import remove_own
+from dual_core.safety.signals import asked_to_end, unwinding_signals
 
 # name -> (module, one line for the help), by what a user wants. A module is imported only when its
 # command is called.
@@ -73,8 +74,6 @@ COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.it
 
 EPILOG = "'dual COMMAND --help' shows the options of a command and an example."
 _PROGRAM_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--debug")
-# A terminal that is closed, or a connection that is lost, sends SIGHUP.
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -95,42 +94,39 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _guarded(arguments: Optional[Sequence[str]]) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in argv
-    previous = _on_termination()
-    try:
-        return _run(argv)
-    except DualError as error:
-        if debug:
-            raise
+    with unwinding_signals():
+        try:
+            return _run(argv)
+        except (Exception, KeyboardInterrupt) as error:
+            if "--debug" in argv:
+                raise
+            if isinstance(error, KeyboardInterrupt) or asked_to_end() == signal.SIGINT:
+                print("dual: interrupted", file=sys.stderr)
+                return 128 + signal.SIGINT
+            return 128 + asked_to_end() if asked_to_end() else _told(error)
+        finally:
+            if asked_to_end():
+                remove_own()
+
+
+def _told(error: Exception) -> int:
+    """Say in one line what went wrong and how to mend it; the exit status."""
+    if isinstance(error, DualError):
         return _fail(one_line(error))
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print("dual: interrupted", file=sys.stderr)
-        return 130
-    except MemoryError:
-        if debug:
-            raise
+    if isinstance(error, MemoryError):
         return _fail("out of memory; use smaller tiles or patches, or a machine with more memory")
-    except OSError as error:
-        if debug:
-            raise
+    if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror or one_line(error)}{where}; check path, rights and space")
-    except ModuleNotFoundError as error:
-        if debug or str(error.name).startswith("dual_core"):
-            raise
+    if isinstance(error, ModuleNotFoundError):
+        if str(error.name).startswith("dual_core"):
+            raise error
         mend = "pip install 'scipion-em-dual[core]'"
         return _fail(f"the Python package '{error.name}' is missing; {mend}")
-    except Exception as error:  # the last resort; a bug must not look like a user's mistake
-        if debug:
-            raise
-        kind = type(error).__name__
-        _fail(f"unexpected {kind}: {one_line(error)}; run again with --debug and report it")
-        return 1
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    # The last resort: a bug must not look like a user's mistake.
+    kind = type(error).__name__
+    _fail(f"unexpected {kind}: {one_line(error)}; run again with --debug and report it")
+    return 1
 
 
 def _run(argv: List[str]) -> int:
@@ -223,25 +219,6 @@ def _config_path(argv: List[str]) -> Optional[str]:
     finder = CommandParser(prog="dual", add_help=False)
     finder.add_argument("--config")
     return finder.parse_known_args(argv)[0].config
-
-
-def _on_termination() -> Dict[int, Any]:
-    """Make SIGTERM and SIGHUP unwind the stack, so that temporary files go; the handlers before.
-
-    A signal that is ignored stays so: that is what nohup asks for.
-    """
-
-    def stop(number: int, frame: Optional[FrameType]) -> None:
-        for other in previous:  # a second one would end the clean-up
-            signal.signal(other, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    previous: Dict[int, Any] = {}
-    with contextlib.suppress(ValueError):  # not in the main thread
-        for number in _ENDING:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                previous[number] = signal.signal(number, stop)
-    return previous
 
 
 def _fail(message: str) -> int:

@@ -42,7 +42,7 @@ class Convolution(nn.Conv3d):
         """Whether torch would leave oneDNN, and the input can be halved."""
         if features.shape[0] != 1 or features.device.type != "cpu":
             return False
-        if features.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        if features.dtype != torch.float32 or autocast_on_cpu():
             return False  # the limit is that of float32
         same = tuple(2 * int(pad) for pad in self.padding) == tuple(
             step * (side - 1) for side, step in zip(self.kernel_size, self.dilation)
@@ -50,6 +50,14 @@ class Convolution(nn.Conv3d):
         if not same or max(self.stride) > 1 or self.groups > 1 or max(self.kernel_size) == 1:
             return False
         return features[0, :, :, :, 0].numel() <= SMALL and features.shape[2] % PARTS == 0
+
+
+def autocast_on_cpu() -> bool:
+    """Whether torch computes in fewer bits on CPUs at this moment."""
+    try:
+        return torch.is_autocast_enabled("cpu")
+    except TypeError:  # before torch 2.4 it takes no device
+        return torch.is_autocast_cpu_enabled()
 
 
 class Activation(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dual_core.networks.convolutions import Activation, Convolution
+from dual_core.networks.convolutions import Activation, Convolution, autocast_on_cpu
 
 # Dilation of the middle layer, so that fine noise can be filtered by direction: the wedge's edge.
 SPREAD = 3
@@ -50,7 +50,7 @@ class Refinement(nn.Sequential):
             return super().forward(pair)
         first, activation, spread, again, last = self
         features = activation(_planes_in(first, pair))
-        bfloat16 = torch.is_autocast_enabled("cpu")
+        bfloat16 = autocast_on_cpu()
         features = again(_planes_in(spread, features) if bfloat16 else spread(features))
         return _planes_out(last, features)
 

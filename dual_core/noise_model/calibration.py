@@ -78,6 +78,22 @@ class LinearModel:
     likeness: Optional[float] = None
 
 
+def seen_through(density: np.ndarray, *responses: np.ndarray) -> np.ndarray:
+    """A block of density behind filters, mirrored by `MARGIN` voxels beyond its faces; float32.
+
+    Parameters
+    ----------
+    density : ``(z, y, x)``.
+    responses : on the half grid of the block with `MARGIN` voxels on either side.
+    """
+    padded = np.pad(density, MARGIN, mode="reflect")
+    spectrum = scipy.fft.rfftn(padded)
+    for response in responses:
+        spectrum *= response
+    block: np.ndarray = scipy.fft.irfftn(spectrum, s=padded.shape)[(slice(MARGIN, -MARGIN),) * 3]
+    return block.astype(np.float32)
+
+
 def fit_linear_model(
     noisy: Sequence[StandardisedVolume],
     clean: Sequence[StandardisedVolume],

@@ -104,6 +104,21 @@ def remove_leftovers(folder: PathLike) -> int:
     return removed
 
 
+def remove_own() -> None:
+    """Remove what this process still has, when a signal ends it.
+
+    The exception of a signal can come between the making of a file and the block that removes it.
+    """
+    mine = f".dual-{_owner()}-"
+    for process, folder in _swept:
+        if process != os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            for path in (Path(folder, name) for name in os.listdir(folder)):
+                if path.name.startswith(mine) and _NAME.fullmatch(path.name):
+                    _remove(path, path.lstat())
+
+
 def owner_is_gone(name: str) -> Optional[bool]:
     """Whether the process that a temporary file is named after has ended; None: another machine."""
     found = _NAME.fullmatch(name)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from dual_core.errors import DualError
 from dual_core.safety.documents import parse_json
+from dual_core.safety.signals import asked_to_end
 
 logger = logging.getLogger(__name__)
 
@@ -195,6 +196,8 @@ def run_jobs(
         try:
             record.add(job, work(job))
         except Exception as error:  # whatever it is, the other files still have their chance
+            if asked_to_end():
+                raise
             message = _message(error, job.source)
             logger.error("%s", message)
             logger.debug("traceback", exc_info=True)

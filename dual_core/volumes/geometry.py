@@ -24,7 +24,8 @@ range ``(-max, -min)``; symmetric ranges do not care.
 
 from __future__ import annotations
 
-from typing import Tuple, TypeVar
+import itertools
+from typing import List, Sequence, Tuple, TypeVar
 
 import numpy as np
 
@@ -134,6 +135,24 @@ def sine_taper(length: int) -> np.ndarray:
     It begins half a voxel in, so that it is nowhere exactly 0, not even on a short axis.
     """
     return np.sin(np.pi * (np.arange(length) + 0.5) / length)
+
+
+def squared_sine_window(shape: Sequence[int]) -> np.ndarray:
+    """A squared sine along each axis of a block ``(z, y, x)``, float64: leaves least in a wedge."""
+    z, y, x = (sine_taper(length) ** 2 for length in shape)
+    return z[:, None, None] * y[None, :, None] * x[None, None, :]
+
+
+def half_overlapping(shape: Sequence[int], block: Sequence[int]) -> List[Tuple[int, int, int]]:
+    """Corners ``(z, y, x)`` of blocks half a block apart or a little more, evenly over a volume.
+
+    Along an axis with less room than half a block there is one block, at its beginning.
+    """
+    axes = [
+        np.unique(np.linspace(0, n - side, 2 * (n - side) // side + 1).astype(int))
+        for n, side in zip(shape, block)
+    ]
+    return [(int(z), int(y), int(x)) for z, y, x in itertools.product(*axes)]
 
 
 def _within(beam: np.ndarray, across: np.ndarray, smallest: float, largest: float) -> np.ndarray:

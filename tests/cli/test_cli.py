@@ -1,6 +1,7 @@
 """The frame of the command line: help, options from a file, errors and exit statuses."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import re
@@ -16,6 +17,8 @@ from dual_core import __version__
 from dual_core.cli import common, parsing
 from dual_core.cli import main as cli
 from dual_core.errors import DualError
+from dual_core.safety.leftovers import temporary_name
+from dual_core.tasks.batch import BatchRecord, Job, run_jobs
 
 
 def make_command(monkeypatch, run=None, nested=False):
@@ -254,6 +257,53 @@ def test_termination_unwinds(monkeypatch):
         cli.main(["probe", "a", "--name", "n"])
     assert end.value.code == 143 and cleaned
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_the_making_of_a_file_and_its_block_leaves_nothing(
+    monkeypatch, tmp_path, number
+):
+    def work(args):
+        file, folder = (temporary_name(tmp_path / "result") for _ in range(2))
+        file.write_bytes(b"1")
+        folder.mkdir()
+        (folder / "inside").write_bytes(b"1")
+        os.kill(os.getpid(), number)
+
+    make_command(monkeypatch, work)
+    (tmp_path / "kept.part").write_bytes(b"1")
+    alive = ".dual-" + temporary_name(tmp_path / "x").name[6:24] + "1-0-01234567.part"
+    (tmp_path / alive).write_bytes(b"1")  # of process 1
+    with contextlib.suppress(SystemExit):
+        cli.main(["probe", "a", "--name", "n"])
+    assert sorted(os.listdir(tmp_path)) == [alive, "kept.part"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_although_a_library_makes_another_error_of_it(
+    monkeypatch, capsys, tmp_path, number
+):
+    """torch does so: its C code asks Python for a length, and says that there is none."""
+    worked = []
+
+    def load(job):
+        worked.append(job)
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException:
+            raise ValueError("could not determine the shape") from None
+
+    def work(args):
+        jobs = [Job(tmp_path / name, tmp_path / f"{name}_out") for name in args.files]
+        run_jobs(jobs, load, BatchRecord(tmp_path / "probe.jsonl", {}))
+        return 0
+
+    make_command(monkeypatch, work)
+    before = signal.getsignal(number)
+    assert cli.main(["probe", "a", "b", "--name", "n"]) == 128 + number
+    said = "dual: interrupted\n" if number == signal.SIGINT else ""
+    assert (len(worked), capsys.readouterr().err) == (1, said)
+    assert signal.getsignal(number) is before
 
 
 def test_quiet_and_verbose(monkeypatch, capsys):

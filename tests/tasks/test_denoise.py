@@ -248,18 +248,18 @@ def test_cuda_tile_is_chosen_from_free_memory(monkeypatch):
     runner = make_runner(fake_model(), device="cpu", tile=32)
     runner.device = types.SimpleNamespace(type="cuda")
     monkeypatch.setattr(type(runner), "__call__", lambda self, tile: tile)
-    fake = types.SimpleNamespace(
-        memory_allocated=lambda d: 0,
-        reset_peak_memory_stats=lambda d: None,
-        max_memory_allocated=lambda d: 64**3 * 1000,
-        empty_cache=lambda: None,
-        mem_get_info=lambda d: (2 * 2**30, 8 * 2**30),
-    )
-    monkeypatch.setattr(torch, "cuda", fake)
+    for name, function in {
+        "memory_allocated": lambda d: 0,
+        "reset_peak_memory_stats": lambda d: None,
+        "max_memory_allocated": lambda d: 64**3 * 1000,
+        "empty_cache": lambda: None,
+        "mem_get_info": lambda d: (2 * 2**30, 8 * 2**30),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, function)
     runner.side = None
     most = math.prod(runner.plan((1000, 1000, 1000)).input_shape)
     assert 0.5 * 2**31 < 1000 * most < 0.75 * 2**31
-    fake.mem_get_info = lambda d: (2**40, 2**40)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda d: (2**40, 2**40))
     assert math.prod(runner.plan((1000, 1000, 1000)).input_shape) <= runner_module.CUDA_MOST_VOXELS
 
 

@@ -36,9 +36,10 @@ from dual_core.training.parallel.distributed import TorchRanks
 from dual_core.training.parallel.launched import joined
 from dual_core.training.parallel.ranks import ALONE
 from dual_core.volumes.reading import write_volume
-from dual_scipion.engine import last_error
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
+# By this the plugin finds the line. The engine's tests also run where Scipion is not (make floors).
+MARK = "dual: error: "
 PATIENCE_S = 300.0  # a hang is a failure; how fast it goes is not judged
 
 
@@ -138,11 +139,11 @@ def test_two_processes_take_the_steps_of_one_with_the_joint_batch(
             for name, value in other.items():
                 if not name.startswith("deviation"):  # of a batch, which is no mean over patches
                     assert one[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
-        for one, other in zip(torch.load(data / f"joint{rank}.pt"), tensors):
-            # Adam makes a step of rounding where a gradient is next to nothing.
-            difference = (one - other).abs()
-            assert difference.max() < CONFIG.learning_rate
-            assert difference.mean() < 0.01 * CONFIG.learning_rate
+        pairs = zip(torch.load(data / f"joint{rank}.pt"), tensors)
+        difference = torch.cat([(one - other).abs().flatten() for one, other in pairs])
+        # Adam makes a step of rounding where a gradient is next to nothing: in a few of them.
+        assert difference.max() < CONFIG.learning_rate
+        assert difference.mean() < 0.01 * CONFIG.learning_rate
 
 
 def test_all_begin_with_the_weights_of_the_first(together: List[Dict[str, Any]]) -> None:
@@ -233,8 +234,8 @@ def test_a_file_that_is_missing_is_one_line(data: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     program = options(data, tmp_path / "run", 2, tomogram="gone.mrc")
     assert finished(log, "-m", "dual_core", *program) != 0
-    assert len(error_lines(log)) == 1, log.read_text()
-    assert "gone.mrc: no such file" in last_error(str(log))
+    (line,) = error_lines(log)
+    assert MARK in line and "gone.mrc: no such file" in line
 
 
 @pytest.mark.parametrize(
@@ -245,8 +246,8 @@ def test_the_failure_of_one_process_ends_all_with_one_line(
 ) -> None:
     log, run = tmp_path / "log", tmp_path / "run"
     assert finished(log, str(WORKER), how, str(tmp_path), *options(data, run, 50)) != 0
-    assert len(error_lines(log)) == 1, log.read_text()
-    assert message in last_error(str(log))
+    (line,) = error_lines(log)
+    assert MARK in line and message in line
     assert read_card(run / "model.safetensors").iterations == 1
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from dual_core.errors import DualError
-from dual_core.volumes.geometry import axis_index, frequency_radius, swap_beam_and_x, wedge_mask
+from dual_core.volumes.geometry import (
+    axis_index,
+    frequency_radius,
+    half_overlapping,
+    swap_beam_and_x,
+    wedge_mask,
+)
 
 SHAPES = [(8, 8, 8), (9, 9, 9), (6, 10, 14), (7, 4, 12), (32, 5, 9), (1, 4, 6)]
 RANGES = [(-60, 60), (-40, 65), (-65, 40), (10, 50), (-90, 90), (-90, 20), (-0.5, 90)]
@@ -138,3 +144,15 @@ def test_axis_names():
         axis_index("w")
     with pytest.raises(DualError, match="tilt axis"):
         wedge_mask((8, 8, 8), tilt_axis="z")
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8), (12, 21, 40), (11, 9, 16)])
+def test_blocks_half_a_block_apart_reach_from_face_to_face(shape):
+    block = (8, 6, 8)
+    corners = half_overlapping(shape, block)
+    assert corners == sorted(set(corners))
+    for axis, (length, side) in enumerate(zip(shape, block)):
+        starts = sorted({corner[axis] for corner in corners})
+        room = length - side
+        assert (starts[0], starts[-1]) == (0, room if room >= side / 2 else 0)
+        assert all(side // 2 <= b - a < side for a, b in zip(starts, starts[1:]))

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 
 from dual_core.errors import DualError
-from dual_core.volumes.geometry import sine_taper
+from dual_core.volumes.geometry import half_overlapping, squared_sine_window
 
 LARGEST_SIDE, SMALLEST_SIDE = 32, 16
 ANGLE_STEP_DEG = 15.0
@@ -121,17 +121,11 @@ def _features(
     volume: np.ndarray, side: int, bands: np.ndarray, count: int
 ) -> Tuple[np.ndarray, np.ndarray, Tuple[int, ...]]:
     """Features ``(block, feature)``, corners ``(block, 3)``, and the volume's shape."""
-    window = sine_taper(side) ** 2
-    taper = (window[:, None, None] * window[:, None] * window).astype(np.float32)
+    taper = squared_sine_window((side,) * 3).astype(np.float32)
     chosen = bands >= 0
     number = np.bincount(bands[chosen], minlength=count)
     found: List[np.ndarray] = []
-    corners = [
-        (z, y, x)
-        for z in _starts(volume.shape[0], side)
-        for y in _starts(volume.shape[1], side)
-        for x in _starts(volume.shape[2], side)
-    ]
+    corners = half_overlapping(volume.shape, (side,) * 3)
     for z, y, x in corners:
         block = np.clip(volume[z : z + side, y : y + side, x : x + side], -CLIP, CLIP)
         power = np.abs(scipy.fft.rfftn(block * taper)) ** 2
@@ -141,11 +135,6 @@ def _features(
         moments = (mean, deviation, np.mean(shape**3), np.mean(shape**4))
         found.append(np.concatenate([np.log(total + 1e-6), moments]))
     return np.array(found), np.array(corners), volume.shape
-
-
-def _starts(length: int, side: int) -> List[int]:
-    number = 2 * (length - side) // side + 1
-    return [int(at) for at in np.unique(np.linspace(0, length - side, number).astype(int))]
 
 
 def _in_half(

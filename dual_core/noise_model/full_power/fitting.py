@@ -10,18 +10,17 @@ others.
 from __future__ import annotations
 
 import logging
-from typing import Iterable, Iterator, List, Sequence, Tuple
+from typing import Iterable, Iterator, Sequence, Tuple
 
 import numpy as np
 import scipy.fft
 from scipy.ndimage import gaussian_filter
 
-from dual_core.noise_model.calibration import MARGIN, LinearModel
+from dual_core.noise_model.calibration import MARGIN, LinearModel, seen_through
 from dual_core.noise_model.full_power.noise_profile import NoiseProfile, symmetric
 from dual_core.noise_model.full_power.whole_blocks import field_power, grid_of, typical_power
 from dual_core.noise_model.tapered_power import on_grid
-from dual_core.tiles.plan import as_triple
-from dual_core.volumes.geometry import sine_taper
+from dual_core.volumes.geometry import half_overlapping, squared_sine_window
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import MOST_BLANK, StandardisedVolume
 
@@ -72,8 +71,10 @@ def measure_noise_profile(
     voxels = sum(float(np.prod(entry.volume.shape)) for entry in noisy)
     count = int(np.clip(2 * voxels / side**3, FEWEST_BLOCKS, BLOCKS))
     wanted = _mean_log_power(_blocks_of(noisy, side, REAL_BLOCKS * count, generator), small)
+    curves = [c for c in (linear.transfer, linear.weighting) if c is not None]
+    responses = [on_grid(curve, (side + 2 * MARGIN,) * 3) for curve in curves]
     structures = [
-        _structure(linear, block) for block in _blocks_of(clean, side, count, generator)
+        seen_through(block, *responses) for block in _blocks_of(clean, side, count, generator)
     ]
     for number in range(ROUNDS):
         response = profile.response(_field_of(side))
@@ -105,17 +106,6 @@ def noise_share(
     return _smoothed(share, 1.0)
 
 
-def _structure(linear: LinearModel, density: np.ndarray) -> np.ndarray:
-    """A block of the clean domain as the linear model shows it, without noise."""
-    padded = np.pad(density, MARGIN, mode="reflect")
-    shape = as_triple(padded.shape)
-    spectrum = scipy.fft.rfftn(padded) * on_grid(linear.transfer, shape)
-    if linear.weighting is not None:
-        spectrum *= on_grid(linear.weighting, shape)
-    block: np.ndarray = scipy.fft.irfftn(spectrum, s=shape)[(slice(MARGIN, -MARGIN),) * 3]
-    return block.astype(np.float32)
-
-
 def _field_of(side: int) -> Triple:
     return (2 * side, side + 2 * MARGIN, 2 * side)
 
@@ -145,8 +135,7 @@ def _mean_log_power(blocks: Iterable[np.ndarray], side: int) -> np.ndarray:
     window = _window(side)
     total, number = np.zeros((side, side, side // 2 + 1)), 0
     for block in blocks:
-        for start in _corners(block.shape, side):
-            z, y, x = start
+        for z, y, x in half_overlapping(block.shape, (side,) * 3):
             part = block[z : z + side, y : y + side, x : x + side]
             total += np.log(np.abs(scipy.fft.rfftn(part * window)) ** 2 + TINY)
             number += 1
@@ -154,17 +143,9 @@ def _mean_log_power(blocks: Iterable[np.ndarray], side: int) -> np.ndarray:
     return _smoothed((mean + np.roll(mean[:, ::-1], 1, axis=1)) / 2, SMOOTHING)
 
 
-def _corners(shape: Sequence[int], side: int) -> List[Tuple[int, ...]]:
-    axes = [
-        np.unique(np.linspace(0, n - side, 2 * (n - side) // side + 1).astype(int)) for n in shape
-    ]
-    return [tuple(map(int, c)) for c in np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 3)]
-
-
 def _window(side: int) -> np.ndarray:
-    """A squared sine along each axis; the sum of its squares is 1."""
-    axis = sine_taper(side) ** 2
-    window = axis[:, None, None] * axis[None, :, None] * axis[None, None, :]
+    """A squared sine along each axis of a cube; the sum of its squares is 1."""
+    window = squared_sine_window((side,) * 3)
     return (window / np.sqrt(np.sum(window**2))).astype(np.float32)
 
 

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from dual_core.errors import DualError
 from dual_core.tiles.plan import as_triple
-from dual_core.volumes.geometry import sine_taper
+from dual_core.volumes.geometry import half_overlapping, sine_taper, squared_sine_window
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import MOST_BLANK, StandardisedVolume
 
@@ -61,7 +61,7 @@ def typical_power(
         min(wanted, *(entry.volume.shape[axis] for entry in volumes))
         for axis, wanted in enumerate(block_of(grid))
     ])
-    window = _window(block).astype(np.float32)
+    window = squared_sine_window(block).astype(np.float32)
     window /= np.sqrt(np.sum(window**2))
     each = MOST_BLOCKS // len(volumes) + 1
     powers: List[np.ndarray] = []
@@ -120,20 +120,9 @@ def _starts(
     entry: StandardisedVolume, block: Triple, most: int, generator: np.random.Generator
 ) -> List[Triple]:
     """Corners of blocks half a block apart, at random where there would be too many."""
-    axes = [
-        np.unique(np.linspace(0, n - side, 2 * (n - side) // side + 1).astype(int))
-        for n, side in zip(entry.volume.shape, block)
-    ]
-    corners = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    chosen = np.sort(generator.permutation(len(corners))[:most])
-    starts: List[Triple] = [(int(z), int(y), int(x)) for z, y, x in corners[chosen]]
+    corners = half_overlapping(entry.volume.shape, block)
+    starts = [corners[at] for at in np.sort(generator.permutation(len(corners))[:most])]
     return [start for start in starts if entry.blank(start, block) <= MOST_BLANK]
-
-
-def _window(shape: Sequence[int]) -> np.ndarray:
-    """A squared sine along each axis, which leaves least in the missing wedge."""
-    z, y, x = (sine_taper(length) ** 2 for length in shape)
-    return z[:, None, None] * y[None, :, None] * x[None, None, :]
 
 
 def _overlap(block: Triple, grid: Triple) -> np.ndarray:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor, nn
 
@@ -30,12 +29,14 @@ from dual_core.errors import DualError
 from dual_core.networks.card import DENOISE, ModelCard
 from dual_core.networks.devices import choose_devices
 from dual_core.networks.model import DualModel, save_denoiser, write_atomically
+from dual_core.noise_model.calibration import MARGIN, seen_through
 from dual_core.noise_model.own_model import own_linear_model
 from dual_core.noise_model.tapered_power import on_grid
 from dual_core.safety.documents import parse_json
 from dual_core.tasks.given_volume import GivenTomogram
 from dual_core.training.pairs.recorrupted import RecorruptionLoss
 from dual_core.training.pairs.recorruption import Recorruption
+from dual_core.volumes.described.describe import SEEN
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.reading import open_volume
 
@@ -45,13 +46,11 @@ MODEL, RECORD = "adapted.safetensors", "adapted.json"
 SIDE = 64  # of the blocks, in voxels
 SMALLEST = 32  # side of the smallest block that a spectrum can be compared on
 MOST_TOMOGRAMS = 12  # that are trained on; of more some are taken evenly
-MARGIN = 16  # voxels about a block, in which its filter fades out
 RATE = 3e-4
 DECAY_FROM = 0.4  # of the time after which the rate falls to 0
 PRIOR = 1.0  # weight of the prior, in relative squared error
 GRADIENT_NORM = 1.0
 SAVE_EVERY_S = 30.0
-SEEN = 10.0  # deviations beyond which a network sees nothing
 
 Progress = Callable[[int, int], None]
 
@@ -103,10 +102,8 @@ class _Tomogram:
         self, block: np.ndarray, density: np.ndarray, generator: np.random.Generator
     ) -> np.ndarray:
         """The density as this tomogram would show it, under fresh noise as strong as a block's."""
-        padded = np.pad(density, MARGIN, mode="reflect")
-        spectrum = scipy.fft.rfftn(padded) * self._transfer
-        structure = scipy.fft.irfftn(spectrum, s=padded.shape)[(slice(MARGIN, -MARGIN),) * 3]
-        result = structure + self._recorruption.noise(block, generator)
+        noise = self._recorruption.noise(block, generator)
+        result = seen_through(density, self._transfer) + noise
         return np.clip(result, -SEEN, SEEN).astype(np.float32)
 
 
@@ -150,15 +147,16 @@ def adapted_model(
         logger.info("going on with %s, adapted for %.1f minutes", folder / MODEL,
                     begun.minutes_done)
     record = begun or wanted
+    card = replace(model.card, task=DENOISE, likeness=None)
     place = choose_devices(device)[0]
     student = copy.deepcopy(model.denoiser).to(place).train()
     if record.minutes_done < minutes:
         teacher = copy.deepcopy(model.denoiser).to(place).eval().requires_grad_(False)
         run = _Run(student, teacher, model.multiple, place)
         run.open(sources, model.card, options)
-        record = run.train(record, progress, lambda now: _save(student, model.card, folder, now))
+        record = run.train(record, progress, lambda now: _save(student, card, folder, now))
         logger.info("adapted in %d steps; the model is %s", record.steps, folder / MODEL)
-    result = DualModel(model.config, replace(model.card, task=DENOISE, likeness=None))
+    result = DualModel(model.config, card)
     result.denoiser.load_state_dict(student.state_dict())
     return result.eval()
 
@@ -251,8 +249,7 @@ class _Run:
 
 def _save(network: nn.Module, card: ModelCard, folder: Path, record: Record) -> None:
     """Model first: a record speaks of a model that is there."""
-    plain = replace(card, task=DENOISE, likeness=None)
-    save_denoiser(network, plain, folder / MODEL)
+    save_denoiser(network, card, folder / MODEL)
     write_atomically(folder / RECORD, json.dumps(asdict(record)).encode())
 
 
