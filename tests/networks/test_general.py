@@ -121,7 +121,7 @@ def test_a_denoiser_alone_is_saved_and_read(tmp_path: Path, dtype: torch.dtype) 
     assert error <= (1e-12 if dtype is torch.float32 else 1e-3)
 
 
-@pytest.mark.parametrize("command", ["simulate", "translate", "trust"])
+@pytest.mark.parametrize("command", ["simulate", "translate"])
 def test_what_needs_other_networks_is_refused_with_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture, command: str
 ) -> None:
@@ -130,7 +130,6 @@ def test_what_needs_other_networks_is_refused_with_one_line(
     arguments = {
         "simulate": ["simulate"],
         "translate": ["translate", "--direction", "to-noisy"],
-        "trust": ["evaluate", "trust"],
     }[command]
     arguments += ["--model", GENERAL, str(volume), "--output", str(tmp_path / "out")]
     assert main(arguments) == 2
