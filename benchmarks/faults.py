@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
+from faults_picture import Kill, draw
 
 ROOT = Path(__file__).resolve().parents[1]
 # Written anew by every run, with the time or the options in it.
@@ -249,15 +250,15 @@ def with_output(case: Case, folder: Path) -> List[str]:
 
 
 def killed_once(
-    case: Case, whole: Dict[str, str], seconds: float, number: int, folder: Path,
-    random: np.random.Generator,
+    case: Case, whole: Dict[str, str], after: float, number: int, folder: Path
 ) -> Tuple[str, bool]:
-    """Kill a run at a random time and run it again; (what went wrong, or nothing, in time?)."""
+    """Kill a run after so many seconds, and run it again; (what went wrong, or nothing, in time?).
+    """
     output, system = folder / "output", folder / "system"
     shutil.rmtree(output, ignore_errors=True)
     words = with_output(case, output)
     run = Run(words, folder=system)
-    time.sleep(seconds * float(random.random()))
+    time.sleep(after)
     run.send_signal(number)
     status, told = run.ended(120)
     if status not in {0, -number, 128 + number}:
@@ -307,9 +308,13 @@ def bytes_needed(folder: Path) -> int:
 
 def try_all(
     names: Sequence[str], kills: int, seed: int, say: Callable[[str], object] = print,
-    full_at: Sequence[float] = FULL_AT,
+    full_at: Sequence[float] = FULL_AT, record: Optional[List[Kill]] = None,
 ) -> Tuple[Dict[str, Counter], List[str]]:
-    """Kill every command so many times, and give each full disks; (counts, failures)."""
+    """Kill every command so many times, and give each full disks; (counts, failures).
+
+    Every kill is added to `record`.
+    """
+    record = [] if record is None else record
     import_everything()
     random = np.random.default_rng(seed)
     counts: Dict[str, Counter] = {name: Counter() for name in names}
@@ -329,7 +334,9 @@ def try_all(
             whole = results(reference)
             for at in range(kills):
                 kind = "SIGKILL" if at % 2 == 0 else list(SIGNALS)[1 + at // 2 % 3]
-                wrong, in_time = killed_once(case, whole, seconds, SIGNALS[kind], folder, random)
+                moment = float(random.random())
+                wrong, in_time = killed_once(case, whole, moment * seconds, SIGNALS[kind], folder)
+                record.append(Kill(name, moment, kind, in_time, bool(wrong)))
                 found[kind] += 1
                 found["in time"] += in_time
                 found["wrong"] += bool(wrong)
@@ -350,11 +357,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--commands", nargs="+", choices=list(cases(Path())), metavar="NAME",
                         default=list(cases(Path())))
+    parser.add_argument("--picture", type=Path, help="file to draw every kill into")
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    record: List[Kill] = []
     started = time.monotonic()
     each = -(-args.kills // len(args.commands))
-    counts, failures = try_all(args.commands, each, args.seed)
+    counts, failures = try_all(args.commands, each, args.seed, record=record)
+    if args.picture:
+        draw(record, list(SIGNALS), args.picture)
     columns = [*SIGNALS, "in time", "full disk", "wrong"]
     print("| command | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
