@@ -15,6 +15,7 @@ from tomo.objects import AverageSubTomogram, TomoAcquisition
 from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.coordinates import items_by_ts_id, picks_of, transferred, write_picks
+from dual_scipion.protocols.parts.input_warnings import geometry_warnings
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 from dual_scipion.protocols.protocol_pick_dog import BOX_PER_DIAMETER
 
@@ -237,8 +238,8 @@ class ProtDualAverage(ProtDualBase):
         return errors
 
     def _warnings(self) -> List[str]:
-        warnings = super()._warnings()
         coordinates, tomograms = self.inputCoordinates.get(), self.inputTomograms.get()
+        warnings = super()._warnings() + geometry_warnings(tomograms)
         if coordinates is None or tomograms is None:
             return warnings
         picked = {str(name) for name in coordinates.getTSIds()}

@@ -16,6 +16,7 @@ from dual_scipion.coordinates import items_by_ts_id, picks_of, write_picks
 from dual_scipion.protocols.forms.evaluate import define_evaluation_params
 from dual_scipion.protocols.parts import evaluation_numbers
 from dual_scipion.protocols.parts.evaluation_inputs import Examined, link_files, truths_by_ts_id
+from dual_scipion.protocols.parts.input_warnings import geometry_warnings, halves_warnings
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 
 REPORT = "report.html"
@@ -285,7 +286,12 @@ class ProtDualEvaluate(ProtDualBase):
             warnings.append(
                 f"{self.gpuCount()} GPUs are given; the evaluation uses the first of the list."
             )
-        warnings += self.modelWarnings(model, [self.inputTomograms.get()])
+        raw = self.inputTomograms.get()
+        warnings += geometry_warnings(raw) + self.modelWarnings(model, [raw])
+        if model is not None and raw is not None:
+            items = list(items_by_ts_id(raw).values())
+            warnings += halves_warnings(items, "they are left out of the comparison of half maps")
+            warnings += self.tiltWarnings(model, map(convert.tilt_range, items))
         return warnings + self.contrastWarnings(model)
 
     def _numbers(self) -> Dict[str, Any]:
