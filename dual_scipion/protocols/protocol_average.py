@@ -109,7 +109,7 @@ class ProtDualAverage(ProtDualBase):
             expertLevel=LEVEL_ADVANCED,
             label="Group",
             help="Take the picks of this group alone (the class, where a protocol of DUAL made "
-            "them); 0: all.",
+            "them); 0: all. Give it where a set has several kinds of particles.",
         )
         self._addContrast(form)
         self._addParallel(form)

@@ -128,7 +128,8 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             expertLevel=LEVEL_ADVANCED,
             label="Soft edge (degrees)",
             help="Over how many degrees inside the wedge the prediction fades in. A hard edge (0) "
-            "makes stripes; more than 10 leaves a part of the wedge empty.",
+            "makes stripes; more than 10 leaves a part of the wedge empty. Make it wider where "
+            "the result has stripes.",
         )
         group.addParam(
             "amplitude",
@@ -139,7 +140,7 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             label="Amplitude of what fills",
             help="*shells*: fitted to what is measured, for each frequency. *single*: one factor "
             "for all. *model*: as the network gives it. *auto* takes *model* for a missing wedge "
-            "model and *shells* for a denoising model.",
+            "model and *shells* for a denoising model, and need not be changed but to compare.",
         )
         self._addContrast(group)
 

@@ -80,7 +80,8 @@ class ProtDualTranslate(NoiseSource, ProtDualTomograms):
             expertLevel=LEVEL_ADVANCED,
             label="Intensities",
             help="*Of the other domain, standardised*: mean 0 and deviation 1, as the network "
-            "makes them. *Of the tomogram*: with its mean and deviation.",
+            "makes them. *Of the tomogram*: with its mean and deviation, for a program that "
+            "expects the grey values of the first domain.",
         )
         self._addContrast(group)
         self._addMachine(form)
