@@ -117,6 +117,15 @@ class Scene:
         self.classes = sorted({int(value) for value in (*found, *known) if value > 0})
 
     @property
+    def relation(self) -> Optional[planes.Relation]:
+        """How the volumes of the difference go together; None if there is none."""
+        return self._relation
+
+    def limits(self, title: str) -> Optional[Tuple[float, float]]:
+        """The values of a panel that are black and white; None if it cannot be shown."""
+        return self._limits.get(title)
+
+    @property
     def count(self) -> int:
         """How many panels there are."""
         further = (self.shown.difference is not None) + (self.shown.classes is not None)
