@@ -128,8 +128,7 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             expertLevel=LEVEL_ADVANCED,
             label="Soft edge (degrees)",
             help="Over how many degrees inside the wedge the prediction fades in. A hard edge (0) "
-            "makes stripes; more than 10 leaves a part of the wedge empty. Make it wider where "
-            "the result has stripes.",
+            "makes stripes, then make it wider; more than 10 leaves a part of the wedge empty.",
         )
         group.addParam(
             "amplitude",

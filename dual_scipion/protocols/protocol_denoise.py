@@ -11,7 +11,7 @@ from tomo.objects import SetOfTomograms
 
 from dual_scipion import convert
 from dual_scipion.protocols.parts.engine_record import range_text, read_results
-from dual_scipion.protocols.parts.input_warnings import halves_warnings
+from dual_scipion.protocols.parts.input_warnings import foreign_halves, halves_warnings
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
 KEEP_MEASURED = ("auto", "yes", "no")  # as the engine has them
@@ -193,7 +193,9 @@ class ProtDualDenoise(ProtDualTomograms):
         if self.denoiseHalves.get() and tomograms is not None and not tomograms.hasOddEven():
             warnings.append("The half maps shall be denoised, but the tomograms have none.")
         elif self.denoiseHalves.get():
-            warnings += halves_warnings(self.iterInput(), "their results will have none")
+            items = list(self.iterInput())
+            warnings += halves_warnings(items, "their results will have none")
+            warnings += foreign_halves(items)
         warnings += self.tiltWarnings(model, map(convert.tilt_range, self.iterInput()))
         return warnings + self.contrastWarnings(model)
 

@@ -14,9 +14,8 @@ from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.coordinates import items_by_ts_id, picks_of, write_picks
 from dual_scipion.protocols.forms.evaluate import define_evaluation_params
-from dual_scipion.protocols.parts import evaluation_numbers
+from dual_scipion.protocols.parts import evaluation_numbers, input_warnings
 from dual_scipion.protocols.parts.evaluation_inputs import Examined, link_files, truths_by_ts_id
-from dual_scipion.protocols.parts.input_warnings import geometry_warnings, halves_warnings
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 
 REPORT = "report.html"
@@ -287,10 +286,12 @@ class ProtDualEvaluate(ProtDualBase):
                 f"{self.gpuCount()} GPUs are given; the evaluation uses the first of the list."
             )
         raw = self.inputTomograms.get()
-        warnings += geometry_warnings(raw) + self.modelWarnings(model, [raw])
+        warnings += input_warnings.geometry_warnings(raw) + self.modelWarnings(model, [raw])
         if model is not None and raw is not None:
             items = list(items_by_ts_id(raw).values())
-            warnings += halves_warnings(items, "they are left out of the comparison of half maps")
+            lost = "they are left out of the comparison of half maps"
+            warnings += input_warnings.halves_warnings(items, lost)
+            warnings += input_warnings.foreign_halves(items)
             warnings += self.tiltWarnings(model, map(convert.tilt_range, items))
         return warnings + self.contrastWarnings(model)
 

@@ -138,6 +138,28 @@ class TestForms(test_protocols.DualTest):
         pointers["inputDenoised"] = pointers["inputTomograms"]
         self.assertIn("left out of the comparison", self.warned(ProtDualEvaluate, pointers))
 
+    def test_half_maps_of_another_run_may_be_those_of_what_was_filtered(self) -> None:
+        paths = {}
+        for run in ("000001_Reconstruct", "000002_Filter"):
+            folder = Path("Runs", run, "extra")  # in the project, which is the current folder
+            folder.mkdir(parents=True, exist_ok=True)
+            paths[run] = [
+                support.write_tomogram(folder / f"{name}.mrc") for name in ("whole", "even", "odd")
+            ]
+        made, filtered = paths.values()
+        own = support.tomogram(made[0], "TS_own", halves=made[1:])
+        handed_on = support.tomogram(filtered[0], "TS_handed_on", halves=made[1:])
+        for item, wanted in ((own, ""), (handed_on, "1 tomograms (TS_handed_on) were made by")):
+            pointers = {"inputTomograms": (self.inputs.tomograms([item]), "Tomograms")}
+            told = [self.warned(ProtDualTrain, pointers)]
+            pointers["inputModel"] = (self.model, "Model")
+            told.append(self.warned(ProtDualDenoise, pointers, denoiseHalves=True))
+            pointers["inputDenoised"] = pointers["inputTomograms"]
+            told.append(self.warned(ProtDualEvaluate, pointers))
+            for one in told:
+                self.assertIn(wanted, one)
+                self.assertEqual(bool(one), bool(wanted), one)
+
     def test_masks_are_no_clean_volumes(self) -> None:
         noisy = self.inputs.tomograms([self.tomogram("noisy")])
         protocol = self.inputs._protocol(ProtDualTrain)

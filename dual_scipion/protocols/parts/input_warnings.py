@@ -5,6 +5,7 @@ The engine warns of the same, and of what only voxels tell, but in a log that is
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterable, List, Optional, Sequence, Tuple
 
 from dual_core.errors import DualError
@@ -147,13 +148,44 @@ def halves_warnings(tomograms: Iterable[Any], consequence: str) -> List[str]:
     ]
 
 
+def foreign_halves(tomograms: Iterable[Any]) -> List[str]:
+    """Tomograms whose half maps were made by another run of the project than they themselves.
+
+    Some protocols that filter a tomogram (tomo3d 3.4.2) hand on the half maps of their input.
+    """
+    odd = [
+        convert.ts_id(item)
+        for item in tomograms
+        if not {_run_of(path) for path in convert.half_paths(item)}
+        <= {None, _run_of(item.getFileName())}
+    ]
+    if not odd:
+        return []
+    return [
+        f"The half maps of {len(odd)} tomograms ({names_text(odd)}) were made by another run than "
+        "the tomograms. See that they are halves of these: programs that filter tomograms may hand "
+        "on the half maps of what was filtered. If so do not use them."
+    ]
+
+
+def _run_of(path: str) -> Optional[str]:
+    """The folder of the run of the project that a file is in; None outside of all runs."""
+    found = re.search(r"(?:^|/)Runs/([^/]+)/", path)
+    return found.group(1) if found else None
+
+
 def training_halves(tomograms: Sequence[Any]) -> List[str]:
-    """Why the noise is not measured on half maps although some of the tomograms have them."""
+    """What is to be known of half maps where the noise shall be measured on them.
+
+    Why it is not although some of the tomograms have them, or why it had better not be.
+    """
     instead = "the noise is measured on the tomograms themselves"
     having = sum(bool(convert.half_paths(item)) for item in tomograms)
     lone = halves_warnings(tomograms, instead)
-    if lone or having in (0, len(tomograms)):
+    if lone or not having:
         return lone
+    if having == len(tomograms):
+        return foreign_halves(tomograms)
     return [
         f"{having} of {len(tomograms)} tomograms have half maps; since some have none, {instead}."
     ]
