@@ -262,7 +262,8 @@ def extract(chain: Chain, picks: Any) -> None:
     if has_program(kind.getClassPackage().Plugin.getProgram("e2spt_boxer_old.py --help")):
         chain.run(label, kind, {"inputCoordinates": (picks, "Coordinates")}, **given)
         return
-    protocol = chain.project.newProtocol(kind, **given)
+    runs = {run.getObjLabel(): run for run in chain.project.getRuns()}
+    protocol = runs.get(label) or chain.project.newProtocol(kind, **given)
     protocol.setObjLabel(label)
     protocol.inputCoordinates.set(picks)
     protocol.inputCoordinates.setExtended("Coordinates")
@@ -270,7 +271,7 @@ def extract(chain: Chain, picks: Any) -> None:
     problems = protocol.validate()
     protocol.makePathsAndClean()
     protocol._initialize()
-    apart = written = 0.0
+    apart = written = 0.0  # voxels, and how many
     for name, tomogram in protocol.tomosDict.items():
         protocol.writeSetOfCoordinates3D(name)
         found = np.loadtxt(protocol._getCoordsFile(name), ndmin=2)
