@@ -141,7 +141,7 @@ def _define_length(group: Any) -> None:
         validators=[POSITIVE],
         condition=CONTINUE,
         label="Further iterations",
-        help="How many iterations to add to those of the model. 400 is half of a standard run. "
+        help="How many iterations to add to those of the model. 400 are nearly a standard run. "
         "Stop adding when the preview pictures no longer change.",
     )
     group.addParam(
