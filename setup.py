@@ -59,6 +59,17 @@ TEST = [
     "scipion-em-emantomo>=3.4.3",
     # Simulated tomograms must suit its training: its steps are run up to the program's start.
     "scipion-em-deepfinder>=3.2.3",
+    # Tomograms, masks and coordinates go to these and come from them: their own steps are run.
+    "scipion-em-cryocare>=4.2.4",
+    "scipion-em-dynamo>=3.5.3",
+    "scipion-em-imod>=3.9.1",
+    "scipion-em-membrain>=3.1.5",
+    "scipion-em-novactf>=4.0.1",
+    "scipion-em-reliontomo>=4.0.5",
+    "scipion-em-tomo3d>=3.4.2",
+    "scipion-em-tomosegmemtv>=3.3.1",
+    "scipion-em-tomotwin>=3.5.3",
+    "scipion-em-warp>=3.6.2",
 ]
 DOCS = ["sphinx>=7.0", "myst-parser>=2.0", "furo>=2023.5.20"]
 

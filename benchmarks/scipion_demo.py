@@ -3,7 +3,8 @@
     python benchmarks/scipion_demo.py --output demo_output/scipion --screenshots docs/images
 
 Generates a specimen and projects it (``dual project``), imports the tomograms with the protocol of
-scipion-em-tomo, generates other grand models, trains, denoises, picks, simulates, trains for the
+scipion-em-tomo, generates other grand models, trains, denoises, picks, averages at the picks and
+extracts there (emantomo; without EMAN2 only up to its program), simulates, trains for the
 missing wedge, compensates, and evaluates against the specimen. It ends with a line for each
 protocol, and with status 1 if one failed. What an earlier run has finished is not done again.
 With --screenshots the finished project, forms, viewers and wizards are photographed on a virtual
@@ -31,6 +32,8 @@ SPECIMEN = "two_subunits_3200 barrel_960 ring_540 antibody_150"
 PICKED_CLASS = 1
 DIAMETER_A = 260.0
 ITERATIONS, WEDGE_ITERATIONS = 200, 100
+EXTRACTION = "EmanProtTomoExtraction"
+MOST_APART = 0.1  # voxels, between a pick and the position that is extracted
 Output = Tuple[Optional[Any], str]
 
 
@@ -189,6 +192,7 @@ def launch_all(chain: Chain, data: Path, threads: int) -> None:
         {"inputCoordinates": (picks, "Coordinates"), "inputTomograms": tomograms},
         diameter=DIAMETER_A,
     )
+    extract(chain, picks)
     chain.run(
         "simulate tomograms",
         ours.ProtDualSimulate,
@@ -230,6 +234,54 @@ def launch_all(chain: Chain, data: Path, threads: int) -> None:
         onlyClass=PICKED_CLASS,
         **cpu,
     )
+
+
+def has_program(command: str) -> bool:
+    """Whether a command can be run, its activation included."""
+    with open(os.devnull, "wb") as nowhere:
+        shell = ["/bin/sh", "-c", command]
+        return subprocess.run(shell, stdout=nowhere, stderr=nowhere, check=False).returncode == 0
+
+
+def extract(chain: Chain, picks: Any) -> None:
+    """The picks go into the extraction of emantomo: run where EMAN2 is installed, else prepared.
+
+    Prepared means that its form accepts the coordinates and its own step has written them, as they
+    were picked, for EMAN2.
+    """
+    import numpy as np
+    from pyworkflow import Config
+    from tomo.constants import BOTTOM_LEFT_CORNER
+
+    label, kind = "extract (emantomo)", Config.getDomain().getProtocols().get(EXTRACTION)
+    if kind is None or picks is None:
+        chain.rows.append(Row(label, "not launched", 0.0, "emantomo or the picks are missing"))
+        return
+    box = 2 * round(1.5 * DIAMETER_A / VOXEL_SIZE_A / 2)
+    given: Dict[str, Any] = {"boxSize": box, "doInvert": True}  # raw tomograms are dark
+    if has_program(kind.getClassPackage().Plugin.getProgram("e2spt_boxer_old.py --help")):
+        chain.run(label, kind, {"inputCoordinates": (picks, "Coordinates")}, **given)
+        return
+    runs = {run.getObjLabel(): run for run in chain.project.getRuns()}
+    protocol = runs.get(label) or chain.project.newProtocol(kind, **given)
+    protocol.setObjLabel(label)
+    protocol.inputCoordinates.set(picks)
+    protocol.inputCoordinates.setExtended("Coordinates")
+    chain.project.saveProtocol(protocol)
+    problems = protocol.validate()
+    protocol.makePathsAndClean()
+    protocol._initialize()
+    apart = written = 0.0  # voxels, and how many
+    for name, tomogram in protocol.tomosDict.items():
+        protocol.writeSetOfCoordinates3D(name)
+        found = np.loadtxt(protocol._getCoordsFile(name), ndmin=2)
+        items = picks.Coordinates.iterCoordinates(volume=tomogram)
+        picked = sorted(item.getPosition(BOTTOM_LEFT_CORNER) for item in items)
+        apart = max(apart, float(np.abs(np.array(sorted(map(tuple, found))) - picked).max()))
+        written += len(found)
+    status = "prepared" if not problems and apart < MOST_APART else "failed"
+    told = f"box {box}, {written:.0f} positions at most {apart:g} voxels from the picks; no EMAN2"
+    chain.rows.append(Row(label, status, 0.0, " ".join([*problems, told])))
 
 
 def project_specimen(specimen: Any, data: Path) -> None:
@@ -282,7 +334,7 @@ def main() -> int:
     launch_all(chain, output / "tomograms", args.threads)
     print(f"\n{table(chain.rows)}\n\n{time.monotonic() - started:.0f} s; open the project with")
     print(f"SCIPION_USER_DATA={output} scipion3 project {PROJECT}")
-    if any(row.status != "finished" for row in chain.rows):
+    if any(row.status not in ("finished", "prepared") for row in chain.rows):
         return 1
     if folder is not None:
         photograph(chain.project.getPath(), folder)

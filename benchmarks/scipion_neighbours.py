@@ -44,11 +44,15 @@ def accepts(param: Any, kind: type) -> bool:
 
 def made_by(protocol: Any) -> Iterator[type]:
     """Classes of the outputs that a protocol declares."""
+    from pyworkflow import Config
+
     declared = getattr(protocol, "_possibleOutputs", None) or {}
     if isinstance(declared, type):
         declared = {name: member.value for name, member in declared.__members__.items()}
+    known = Config.getDomain().getObjects()
     for kind in declared.values():
         kind = getattr(kind, "value", kind)
+        kind = known.get(kind, str) if isinstance(kind, str) else kind  # some give names
         yield kind if isinstance(kind, type) else type(kind)
 
 

@@ -22,6 +22,7 @@ VIEWERS = {
     "train model": ("scipion_training", {"Curves", "Preview slices"}),
     "denoise tomograms": ("scipion_denoised", {"Slices", "Power spectra"}),
     "DoG picking": ("scipion_picks", set()),
+    "average at picks": ("scipion_average", set()),
     "simulate tomograms": ("scipion_simulated", {"Slices"}),
 }
 LARGEST_BYTES = 200_000

@@ -16,9 +16,6 @@ DISTRIBUTION = "scipion-em-dual"
 # The reference of the method, in bibtex.py.
 REFERENCE = "Zeng2024DUAL"
 
-# Beyond this relative difference between the voxel sizes of tomogram and model the user is warned.
-FOREIGN_VOXEL_SIZE = 0.2
-
 # Values of the engine's options, in the order of the choices that forms show.
 CONTRASTS = ("auto", "dark", "bright")
 PRECISIONS = ("auto", "float32", "bfloat16")

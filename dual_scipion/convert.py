@@ -73,11 +73,15 @@ def volume_path(volume: Volume, must_exist: bool = True) -> str:
 
 
 def half_paths(volume: Volume) -> List[str]:
-    """The files of the two half maps, or none. Their order means nothing: plugins differ."""
+    """The files of the two half maps, or none.
+
+    By their names, as the plugins of IMOD and cryoCARE tell even from odd: the order in which
+    plugins list them differs.
+    """
     if not volume.hasHalfMaps():
         return []
     paths = [path.strip() for path in volume.getHalfMaps(asList=True)]
-    return paths if len(paths) == HALVES and all(map(os.path.exists, paths)) else []
+    return sorted(paths) if len(paths) == HALVES and all(map(os.path.exists, paths)) else []
 
 
 def missing_half(volume: Volume) -> bool:

@@ -111,9 +111,7 @@ def find_interpreter(variables: Optional[Mapping[str, str]] = None) -> Interpret
     given = _variables() if variables is None else variables
     activation = given.get(DUAL_ENV_ACTIVATION, "").strip().rstrip(";&").strip()
     if activation:
-        if activation.startswith("conda "):
-            hook = given.get("CONDA_ACTIVATION_CMD", "").strip().rstrip(";&").strip()
-            activation = f"{hook} && {activation}" if hook else activation
+        activation = with_conda(activation, given.get("CONDA_ACTIVATION_CMD", ""))
         return Interpreter("python", activation, DUAL_ENV_ACTIVATION)
     home = given.get(DUAL_HOME, "")
     if home and os.path.exists(os.path.join(home, ENGINE_INSTALLED)):
@@ -125,6 +123,12 @@ def find_interpreter(variables: Optional[Mapping[str, str]] = None) -> Interpret
         f"{INSTALL_COMMAND}  (or set {DUAL_ENV_ACTIVATION} in the configuration of Scipion to the "
         "command that activates an environment of yours that has it)"
     )
+
+
+def with_conda(activation: str, hook: str) -> str:
+    """An activation that the shell understands: one of conda needs Scipion's hook before it."""
+    hook = hook.strip().rstrip(";&").strip()
+    return f"{hook} && {activation}" if activation.startswith("conda ") and hook else activation
 
 
 def _variables() -> Dict[str, str]:

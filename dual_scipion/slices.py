@@ -37,6 +37,37 @@ class ScaleBar(NamedTuple):
     label: str
 
 
+class Place(NamedTuple):
+    """Where the voxels of a volume are in its file, as numpy describes it.
+
+    Attributes
+    ----------
+    path : absolute.
+    dtype : such as ``<f4``.
+    offset : bytes before the first voxel.
+    shape, strides : of ``(z, y, x)``; the strides are bytes.
+    """
+
+    path: str
+    dtype: str
+    offset: int
+    shape: Tuple[int, ...]
+    strides: Tuple[int, ...]
+
+
+def place_of(path: str) -> Place:
+    """Where the voxels of a volume are, for another program that maps the file.
+
+    Raises
+    ------
+    DualError
+        As `read_slice`.
+    """
+    with _mapped(path) as data:
+        offset = int(data.offset)  # type: ignore[attr-defined]
+        return Place(os.path.abspath(path), data.dtype.str, offset, data.shape, data.strides)
+
+
 def read_shape(path: str) -> Tuple[int, int, int]:
     """The shape ``(z, y, x)`` of a volume.
 

@@ -29,6 +29,8 @@ LIKENESS = Bounds(0.0, 1e12)
 POWER = Bounds(0.0, 1e12)
 BANDS = 6  # of a trained range
 FOREIGN = 3.0  # likeness, or its inverse, of domains that are not of one kind
+OTHER_VOXEL_SIZE = 0.2  # relative; beyond it a model knows nothing of the detail
+OTHER_TILT_DEG = 15.0  # five steps of the estimate; of one kind of data it varied by as much
 SMALLEST_DEVIATION = 1e-18  # results are multiples of it
 MEND = "copy the file again, or take the model of another training"
 
@@ -160,6 +162,18 @@ class ModelCard:
         real tomograms and built-in cells 4 to 9 (docs/denoising.md).
         """
         return self.likeness is not None and not 1 / FOREIGN < self.likeness < FOREIGN
+
+    @property
+    def known_voxel_sizes_A(self) -> Tuple[float, float]:
+        """Lowest and highest voxel size of what was trained on, that of the networks included."""
+        known = () if self.trained_on is None else self.trained_on.voxel_size_A
+        sizes = (self.voxel_size_A, *(self.voxel_sizes_A or ()), *known)
+        return min(sizes), max(sizes)
+
+    def knows_voxel_size(self, voxel_size_A: float) -> bool:
+        """Whether a tomogram of a voxel size, in angstrom, is one of those that it was made for."""
+        low, high = self.known_voxel_sizes_A
+        return low * (1 - OTHER_VOXEL_SIZE) <= voxel_size_A <= high * (1 + OTHER_VOXEL_SIZE)
 
     def working_voxel_size_A(self, voxel_size_A: float) -> float:
         """The voxel size, in angstrom, that a tomogram of a voxel size is denoised on."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 from typing import Any, List, Optional, Tuple
 
-from dual_core.networks.card import TrainedRange
+from dual_core.networks.card import OTHER_TILT_DEG, TrainedRange
 from dual_core.noise_model.domain.profile import Facts, facts_of, noise_factor
 from dual_core.volumes.patches import StandardisedVolume
 
 logger = logging.getLogger(__name__)
 
-OTHER_VOXEL_SIZE = 0.2  # relative
-OTHER_TILT_DEG = 15.0  # five steps of the estimate; of one kind of data it varied by as much
 # Of one kind of data the factor was 0.8 to 1.5, with noise two and three times as strong 1.6 to 4.
 STRONGER_NOISE = 1.6
 WEAKER_NOISE = 0.5
@@ -36,7 +34,7 @@ def outside(card: Any, facts: Optional[Facts], voxel_size_A: float) -> List[str]
         Of the file.
     """
     known: Optional[TrainedRange] = getattr(card, "trained_on", None)
-    found = _of_voxel_size(card, known, voxel_size_A)
+    found = _of_voxel_size(card, voxel_size_A)
     if known is not None and facts is not None:
         found += _of_noise(known, facts) + _of_tilts(known, facts)
     return found
@@ -67,14 +65,11 @@ def warn_of_domain(
         )
 
 
-def _of_voxel_size(card: Any, known: Optional[TrainedRange], voxel_size_A: float) -> List[str]:
+def _of_voxel_size(card: Any, voxel_size_A: float) -> List[str]:
     """The voxel size that the networks work on is fine too: there is nothing to resample."""
-    low = high = float(card.voxel_size_A)
-    if known is not None:
-        low, high = min(low, known.voxel_size_A[0]), max(high, known.voxel_size_A[1])
-    if low * (1 - OTHER_VOXEL_SIZE) <= voxel_size_A <= high * (1 + OTHER_VOXEL_SIZE):
+    if card.knows_voxel_size(voxel_size_A):
         return []
-    return [f"its voxels are {voxel_size_A:.3g} A and not {_span((low, high), 3)} A"]
+    return [f"its voxels are {voxel_size_A:.3g} A and not {_span(card.known_voxel_sizes_A, 3)} A"]
 
 
 def _of_noise(known: TrainedRange, facts: Facts) -> List[str]:

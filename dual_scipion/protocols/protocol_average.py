@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from enum import Enum
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
@@ -15,6 +15,7 @@ from tomo.objects import AverageSubTomogram, TomoAcquisition
 from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.coordinates import items_by_ts_id, picks_of, transferred, write_picks
+from dual_scipion.protocols.parts.input_warnings import geometry_warnings
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 from dual_scipion.protocols.protocol_pick_dog import BOX_PER_DIAMETER
 
@@ -22,6 +23,7 @@ AVERAGE, PROFILE, FIGURES = "average.mrc", "radial_profile.csv", "average.json"
 KEPT = ("radial_profile.png", PROFILE, FIGURES, AVERAGE)  # the average last: then all is there
 # Of the radius of the ball that fits best to that of the particle.
 SAME_SIZE = (0.7, 1.4)
+SMALLEST_BOX, LARGEST_BOX = 1.25, 2.0  # diameters
 CLEAR, FAINT = 0.25, 0.1  # parts of the average's variance that the ball explains
 
 
@@ -75,7 +77,7 @@ class ProtDualAverage(ProtDualBase):
             default=0.0,
             validators=[params.GE(0, error="must be 0 (by the box) or more angstrom")],
             label="Diameter (A)",
-            help="Of the particle, in angstrom. The box is twice as large, and the verdict "
+            help="Of the particle, in angstrom. The box is up to twice as large, and the verdict "
             "compares the ball with it. 0: two thirds of the box of the coordinates, which is the "
             "diameter that *DoG picking* was given.",
         )
@@ -96,9 +98,9 @@ class ProtDualAverage(ProtDualBase):
             validators=[params.GE(0, error="must be 0 (automatic) or more voxels")],
             expertLevel=LEVEL_ADVANCED,
             label="Box (voxels)",
-            help="Side of the box in voxels of the raw tomograms; 0: twice the diameter. Picks "
-            "nearer than half of it to a face of their tomogram are left out: make it smaller if "
-            "these are many.",
+            help="Side of the box in voxels of the raw tomograms. Picks nearer than half of it to "
+            "a face of their tomogram are left out. 0: twice the diameter, or less, down to 1.25 "
+            "diameters, where more than half of the picks would be left out.",
         )
         form.addParam(
             "group",
@@ -108,7 +110,7 @@ class ProtDualAverage(ProtDualBase):
             expertLevel=LEVEL_ADVANCED,
             label="Group",
             help="Take the picks of this group alone (the class, where a protocol of DUAL made "
-            "them); 0: all.",
+            "them); 0: all. Give it where a set has several kinds of particles.",
         )
         self._addContrast(form)
         self._addParallel(form)
@@ -121,8 +123,8 @@ class ProtDualAverage(ProtDualBase):
     def averageStep(self) -> None:
         """Write the picks in voxels of the raw tomograms, and let the engine average there."""
         folder = self.workFolder("average")
-        links, lists = [], []
-        for raw, picks in self.picked():
+        links, lists, picked = [], [], self.picked()
+        for raw, picks in picked:
             name = convert.safe_name(convert.ts_id(raw))
             links.append(os.path.join(folder, f"{name}.mrc"))
             createAbsLink(os.path.abspath(convert.volume_path(raw)), links[-1])
@@ -134,7 +136,7 @@ class ProtDualAverage(ProtDualBase):
             "picks": lists,
             "output": output,
             "diameter": self.particleDiameter(),
-            "box": self.boxSize.get() or None,
+            "box": self.boxSize.get() or automatic_box(picked, self.particleDiameter()),
             "number": self.number.get() or None,
             "contrast": self.getEnumText("contrast"),
             "voxel_size": self.voxelSize(),
@@ -237,8 +239,8 @@ class ProtDualAverage(ProtDualBase):
         return errors
 
     def _warnings(self) -> List[str]:
-        warnings = super()._warnings()
         coordinates, tomograms = self.inputCoordinates.get(), self.inputTomograms.get()
+        warnings = super()._warnings() + geometry_warnings(tomograms)
         if coordinates is None or tomograms is None:
             return warnings
         picked = {str(name) for name in coordinates.getTSIds()}
@@ -264,6 +266,26 @@ class ProtDualAverage(ProtDualBase):
             f"{found['radius_A']:.0f} A radius explains {100 * found['explained']:.0f} % of its "
             "variance."
         ]
+
+
+def automatic_box(
+    picked: Sequence[Tuple[Any, Sequence[convert.Pick]]], diameter_A: float
+) -> Optional[int]:
+    """The side of a box, in voxels, into which half of the picks fit; None for the engine's own.
+
+    That is twice the diameter. In thin tomograms it would leave out nearly all picks; less than
+    `SMALLEST_BOX` diameters show nothing but the particle, and no ball is found in that.
+    """
+    size = float(picked[0][0].getSamplingRate())
+    margins: List[float] = []
+    for raw, picks in picked:
+        sides = tuple(reversed(convert.shape_of(convert.volume_path(raw))))
+        for pick in picks:
+            margins.append(min(min(at, n - 1 - at) for at, n in zip(pick[:3], sides)))
+    room = 2 * sorted(margins)[len(margins) // 2]
+    if room >= LARGEST_BOX * diameter_A / size:
+        return None
+    return int(max(room, SMALLEST_BOX * diameter_A / size))
 
 
 def verdict(radius_A: float, explained: float, diameter_A: float) -> str:

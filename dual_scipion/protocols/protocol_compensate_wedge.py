@@ -15,13 +15,13 @@ from dual_scipion import convert
 from dual_scipion.objects import tilt_text
 from dual_scipion.protocols.forms.train import TILT_AXES
 from dual_scipion.protocols.parts.engine_record import range_text, read_results
+from dual_scipion.protocols.parts.input_warnings import names_text
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
 FROM_ACQUISITION, FROM_MODEL, BY_HAND = range(3)
 AMPLITUDES = ("auto", "shells", "single", "model")
 OTHER_RANGE_DEG = 5.0  # a model that was trained for a tilt range further away is warned of
 WEDGE_TASK = "missing-wedge"
-MOST_NAMES = 5
 
 
 class CompensateOutputs(Enum):
@@ -128,7 +128,7 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             expertLevel=LEVEL_ADVANCED,
             label="Soft edge (degrees)",
             help="Over how many degrees inside the wedge the prediction fades in. A hard edge (0) "
-            "makes stripes; more than 10 leaves a part of the wedge empty.",
+            "makes stripes, then make it wider; more than 10 leaves a part of the wedge empty.",
         )
         group.addParam(
             "amplitude",
@@ -139,7 +139,7 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             label="Amplitude of what fills",
             help="*shells*: fitted to what is measured, for each frequency. *single*: one factor "
             "for all. *model*: as the network gives it. *auto* takes *model* for a missing wedge "
-            "model and *shells* for a denoising model.",
+            "model and *shells* for a denoising model, and need not be changed but to compare.",
         )
         self._addContrast(group)
 
@@ -198,10 +198,9 @@ class ProtDualCompensateWedge(ProtDualTomograms):
         elif source == FROM_ACQUISITION:
             unknown = [convert.ts_id(i) for i in self.iterInput() if self.tiltRange(i) is None]
             if unknown:
-                more = ", ..." if len(unknown) > MOST_NAMES else ""
                 errors.append(
-                    f"The acquisition of {', '.join(unknown[:MOST_NAMES])}{more} does not tell the "
-                    "tilt range: give it by hand."
+                    f"The acquisition of {names_text(unknown)} does not tell the tilt range: give "
+                    "it by hand."
                 )
         return errors
 
@@ -215,22 +214,8 @@ class ProtDualCompensateWedge(ProtDualTomograms):
                 f"The model was trained for '{model.getTask()}': it fills less of the wedge than "
                 "one that was trained with the task 'missing wedge'."
             )
-        warnings += self._rangeWarnings(model.getTiltRange())
+        warnings += self.tiltWarnings(model, map(self.tiltRange, self.iterInput()), OTHER_RANGE_DEG)
         return warnings + self.contrastWarnings(model)
-
-    def _rangeWarnings(self, trained: Optional[Tuple[float, float]]) -> List[str]:
-        ranges = {self.tiltRange(item) for item in self.iterInput()}
-        far = [
-            tilt_text(*found)
-            for found in sorted(filter(None, ranges))
-            if trained and max(abs(a - b) for a, b in zip(found, trained)) > OTHER_RANGE_DEG
-        ]
-        if not far or trained is None:
-            return []
-        return [
-            f"The tilt range is {', '.join(far[:MOST_NAMES])} degrees, and that of the tomograms "
-            f"that the model was trained on {tilt_text(*trained)}: train one on these."
-        ]
 
     def _results(self) -> List[Dict[str, Any]]:
         return read_results(self.figuresPath(ts_id) for ts_id in sorted(self.registeredTsIds()))

@@ -11,9 +11,9 @@ from tomo.objects import SetOfTomograms
 
 from dual_scipion import convert
 from dual_scipion.protocols.parts.engine_record import range_text, read_results
+from dual_scipion.protocols.parts.input_warnings import foreign_halves, halves_warnings
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
-MOST_NAMES = 5
 KEEP_MEASURED = ("auto", "yes", "no")  # as the engine has them
 
 
@@ -193,14 +193,10 @@ class ProtDualDenoise(ProtDualTomograms):
         if self.denoiseHalves.get() and tomograms is not None and not tomograms.hasOddEven():
             warnings.append("The half maps shall be denoised, but the tomograms have none.")
         elif self.denoiseHalves.get():
-            lone = [convert.ts_id(item) for item in self.iterInput() if convert.missing_half(item)]
-            if lone:
-                more = ", ..." if len(lone) > MOST_NAMES else ""
-                warnings.append(
-                    f"Only one of the two half maps, or none, is there for {len(lone)} tomograms "
-                    f"({', '.join(lone[:MOST_NAMES])}{more}): their results will have none. Look "
-                    "for the missing files."
-                )
+            items = list(self.iterInput())
+            warnings += halves_warnings(items, "their results will have none")
+            warnings += foreign_halves(items)
+        warnings += self.tiltWarnings(model, map(convert.tilt_range, self.iterInput()))
         return warnings + self.contrastWarnings(model)
 
     def _summary(self) -> List[str]:

@@ -14,7 +14,7 @@ from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.coordinates import items_by_ts_id, picks_of, write_picks
 from dual_scipion.protocols.forms.evaluate import define_evaluation_params
-from dual_scipion.protocols.parts import evaluation_numbers
+from dual_scipion.protocols.parts import evaluation_numbers, input_warnings
 from dual_scipion.protocols.parts.evaluation_inputs import Examined, link_files, truths_by_ts_id
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 
@@ -285,7 +285,14 @@ class ProtDualEvaluate(ProtDualBase):
             warnings.append(
                 f"{self.gpuCount()} GPUs are given; the evaluation uses the first of the list."
             )
-        warnings += self.modelWarnings(model, [self.inputTomograms.get()])
+        raw = self.inputTomograms.get()
+        warnings += input_warnings.geometry_warnings(raw) + self.modelWarnings(model, [raw])
+        if model is not None and raw is not None:
+            items = list(items_by_ts_id(raw).values())
+            lost = "they are left out of the comparison of half maps"
+            warnings += input_warnings.halves_warnings(items, lost)
+            warnings += input_warnings.foreign_halves(items)
+            warnings += self.tiltWarnings(model, map(convert.tilt_range, items))
         return warnings + self.contrastWarnings(model)
 
     def _numbers(self) -> Dict[str, Any]:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Dict, List, Optional, Tuple
 
 from pyworkflow.utils import Environ
+from tomo.objects import SetOfTomoMasks
 
 from dual_core.errors import DualError
 from dual_scipion import convert, engine
@@ -20,6 +21,7 @@ from dual_scipion.protocols.forms.train import (
     TASKS,
     define_training_params,
 )
+from dual_scipion.protocols.parts.input_warnings import geometry_warnings, training_halves
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 from dual_scipion.protocols.protocol_import_model import model_summary
 
@@ -154,7 +156,7 @@ class ProtDualTrain(ProtDualBase):
 
     def halfMaps(self) -> List[List[str]]:
         """The half maps of every chosen tomogram; none unless all have them and they are wanted."""
-        if not self.useHalves.get() or TASKS[self.task.get()] != TASKS[0]:
+        if not self.wantsHalves():
             return []
         found = [convert.half_paths(item) for item in self.selectedTomograms()]
         return found if found and all(found) else []
@@ -175,6 +177,10 @@ class ProtDualTrain(ProtDualBase):
     def needsClean(self) -> bool:
         """Whether the task takes clean volumes."""
         return TASKS[self.task.get()] != "missing-wedge"
+
+    def wantsHalves(self) -> bool:
+        """Whether the noise is to be measured on half maps, where tomograms have them."""
+        return bool(self.useHalves.get()) and TASKS[self.task.get()] == TASKS[0]
 
     def runFolder(self, *names: str) -> str:
         """The engine's training directory (history, previews, checkpoint, model), for viewers."""
@@ -237,8 +243,18 @@ class ProtDualTrain(ProtDualBase):
     def _warnings(self) -> List[str]:
         warnings = super()._warnings()
         tomograms, clean = self.inputTomograms.get(), self.inputClean.get()
-        if self.isContinuation() or not self.needsClean() or tomograms is None or clean is None:
+        if self.isContinuation() or tomograms is None:
             return warnings
+        warnings += geometry_warnings(tomograms)
+        if self.wantsHalves():
+            warnings += training_halves(self.selectedTomograms())
+        if not self.needsClean() or clean is None:
+            return warnings
+        if isinstance(clean, SetOfTomoMasks):
+            warnings.append(
+                "The clean volumes are masks. A mask of labels is no density, and a model learns "
+                "nothing useful from it: give the volumes that the masks belong to."
+            )
         one, other = tomograms.getSamplingRate(), clean.getSamplingRate()
         if one and other and not 0.8 <= one / other <= 1.25:
             warnings.append(
@@ -262,20 +278,11 @@ class ProtDualTrain(ProtDualBase):
 
     def _halvesSummary(self) -> List[str]:
         """Where the noise is measured, and why not on halves."""
-        if self.isContinuation() or TASKS[self.task.get()] != TASKS[0]:
+        if self.isContinuation() or not self.wantsHalves() or self.inputTomograms.get() is None:
             return []
-        if not self.useHalves.get() or self.inputTomograms.get() is None:
-            return []
-        items = self.selectedTomograms()
-        having = sum(bool(convert.half_paths(item)) for item in items)
-        if items and having == len(items):
+        if self.halfMaps():
             return ["The noise is measured on the half maps of the tomograms."]
-        if having:
-            return [
-                f"{having} of {len(items)} tomograms have half maps; since some have none, the "
-                "noise is measured on the tomograms themselves."
-            ]
-        return []
+        return training_halves(self.selectedTomograms())
 
     def _methods(self) -> List[str]:
         model = getattr(self, self._outputName(), None)

@@ -9,6 +9,7 @@ import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from tomo.objects import SetOfTomograms
 
+from dual_scipion import convert
 from dual_scipion.protocols.forms.parts import add_noise_contrast
 from dual_scipion.protocols.parts.engine_record import range_text, read_results
 from dual_scipion.protocols.parts.noise_source import NoiseSource
@@ -79,7 +80,8 @@ class ProtDualTranslate(NoiseSource, ProtDualTomograms):
             expertLevel=LEVEL_ADVANCED,
             label="Intensities",
             help="*Of the other domain, standardised*: mean 0 and deviation 1, as the network "
-            "makes them. *Of the tomogram*: with its mean and deviation.",
+            "makes them. *Of the tomogram*: with its mean and deviation, for a program that "
+            "expects the grey values of the first domain.",
         )
         self._addContrast(group)
         self._addMachine(form)
@@ -163,7 +165,10 @@ class ProtDualTranslate(NoiseSource, ProtDualTomograms):
                 f"The model was trained for '{model.getTask()}' and its clean domain are no "
                 f"tomograms: the protocol '{better}' is meant for it."
             )
-        return warnings if self.toNoisy() else warnings + self.contrastWarnings(model)
+        if self.toNoisy():
+            return warnings
+        warnings += self.tiltWarnings(model, map(convert.tilt_range, self.iterInput()))
+        return warnings + self.contrastWarnings(model)
 
     def _summary(self) -> List[str]:
         summary = super()._summary()

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from dual_scipion.protocols import ProtDualImportModel, ProtDualPickDog, ProtDualTrain
-from dual_scipion.tests.gui import Desk, parameters_shown, texts
+from dual_scipion.tests.gui import Desk, descendants, parameters_shown, texts
 from dual_scipion.tests.test_forms import own_protocols
+from dual_scipion.viewers.windows.outside import OutsideButton
 
 MENU = "Tomography"
 
@@ -28,6 +29,7 @@ def main(project: str, model: str, pictures: str, result: str) -> None:
     seen["widths"] = {name: font.measure(text) for name, text in seen["tree"].items()}
     seen["executed"] = execute(desk, model)
     seen["viewers"] = visit_viewers(desk)
+    seen["pages"] = desk.pages
     seen["wizards"] = visit_wizards(desk)
     desk.unfold("ProtDualTrain")
     desk.photograph("project", desk.window.root)
@@ -55,9 +57,21 @@ def visit_viewers(desk: Desk) -> Dict[str, List[Dict[str, List[str]]]]:
             viewers[name] = []
             for window in desk.analyze(protocol):
                 tabs = desk.photograph_tabs(f"viewer_{name}", window)
-                viewers[name].append({"tabs": tabs, "texts": texts(window)})
+                shown = {"tabs": tabs, "texts": texts(window)}
+                viewers[name].append({**shown, "buttons": press_buttons(desk, window)})
             desk.close_windows()
     return viewers
+
+
+def press_buttons(desk: Desk, window: Any) -> List[str]:
+    """Press what starts another program, in a window; note what is said then."""
+    said = []
+    for button in descendants(window):
+        if isinstance(button, OutsideButton):
+            button.invoke()
+            desk.wait_for(window)
+            said.append(window.said())
+    return said
 
 
 def visit_wizards(desk: Desk) -> Dict[str, Dict[str, Any]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 from pyworkflow import Config
-from pyworkflow.protocol.params import GPU_LIST, USE_GPU, PointerParam
+from pyworkflow.protocol.constants import LEVEL_ADVANCED
+from pyworkflow.protocol.params import GPU_LIST, USE_GPU, PathParam, PointerParam
 from pyworkflow.tests import BaseTest
 from pyworkflow.utils import parseBibTex
 
@@ -19,6 +20,10 @@ PACKAGE = Path(dual_scipion.__file__).resolve().parent
 # Scipion itself defines and reads these.
 SCIPIONS = {USE_GPU, GPU_LIST, "hostName", "numberOfThreads", "numberOfMpi", "binThreads"}
 SCIPIONS |= {"streamingSleepOnWait", "runMode", "runName", "comment"}
+MOST_NEEDED = 3
+# What a number counts where it is not measured: how many, which one, a factor, a seed.
+UNITS = r"angstrom|\(A\)|voxels|degrees|nm|minutes|GiB|[Ii]terations|so many|how many|tomograms"
+UNITS += r"|class|Group|times|seed|Patches"
 
 
 def own_protocols() -> Dict[str, Any]:
@@ -35,6 +40,13 @@ def own_params(protocol: Any) -> Iterator[Tuple[str, Any]]:
     for name, _ in protocol.iterDefinitionAttributes():
         if name not in SCIPIONS:
             yield name, protocol.getParam(name)
+
+
+def _must_be_given(definition: Any) -> bool:
+    """Whether a parameter has no default that would do: an input, a file."""
+    if isinstance(definition, PointerParam):
+        return not definition.allowsNull.get()
+    return isinstance(definition, PathParam)
 
 
 class TestForms(BaseTest):
@@ -93,6 +105,23 @@ class TestForms(BaseTest):
         for name, param, definition in self.each():
             if type(definition).__name__ in ("IntParam", "FloatParam"):
                 self.assertTrue(definition.validators, f"{name}.{param} takes any number")
+
+    def test_three_fields_are_enough_for_a_first_run(self) -> None:
+        for name, protocol in self.protocols.items():
+            needed = [
+                param
+                for param, definition in own_params(protocol)
+                if _must_be_given(definition) and protocol.evalParamCondition(param)
+            ]
+            self.assertEqual(bool(needed), name != "ProtDualGrandModels", name)
+            self.assertLessEqual(len(needed), MOST_NEEDED, f"{name} needs {needed}")
+
+    def test_numbers_of_experts_have_a_unit(self) -> None:
+        for name, param, definition in self.each():
+            number = type(definition).__name__ in ("IntParam", "FloatParam")
+            if number and definition.expertLevel.get() == LEVEL_ADVANCED:
+                told = f"{definition.label.get()} {definition.help.get()}"
+                self.assertRegex(told, UNITS, f"{name}.{param}")
 
     def test_every_parameter_is_read(self) -> None:
         sources = "\n".join(

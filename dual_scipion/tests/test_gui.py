@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from pyworkflow.tests import BaseTest, setupTestProject
+from tomo.constants import NAPARI_ENV_ACTIVATION
 
 from dual_scipion.protocols import (
     ProtDualAverage,
@@ -25,6 +26,7 @@ from dual_scipion.protocols import (
     ProtDualTrain,
 )
 from dual_scipion.tests import support
+from dual_scipion.tests.napari_stub import NapariStub
 from dual_scipion.tests.screen import virtual_screen
 from dual_scipion.tests.test_forms import own_params, own_protocols
 
@@ -36,12 +38,14 @@ class TestGui(BaseTest):
     """What a user sees: the tree of protocols, forms, a run from a form, viewers, wizards."""
 
     seen: Dict[str, Any]
+    napari: NapariStub
 
     @classmethod
     def setUpClass(cls) -> None:
         cls.folder = Path(tempfile.mkdtemp(prefix="dual"))
         cls.addClassCleanup(shutil.rmtree, str(cls.folder), ignore_errors=True)
         cls.pictures = Path(os.environ.get("DUAL_SCREENSHOTS") or cls.folder / "pictures")
+        cls.napari = NapariStub(cls.folder / "napari")
         with virtual_screen() as display:
             setupTestProject(cls)
             model = cls.make_runs()
@@ -96,7 +100,7 @@ class TestGui(BaseTest):
         command += [model, str(cls.pictures), str(result)]
         done = subprocess.run(
             command,
-            env={**os.environ, "DISPLAY": display},
+            env={**os.environ, "DISPLAY": display, NAPARI_ENV_ACTIVATION: cls.napari.activation},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -140,9 +144,9 @@ class TestGui(BaseTest):
         self.assertTrue(any("Voxel size" in line for line in executed["summary"]))
 
     def viewer(self, name: str) -> Dict[str, Any]:
-        """Tabs and texts of the one window that *Analyze Results* opens."""
+        """Tabs, texts and buttons of the one window that *Analyze Results* opens."""
         (window,) = self.seen["viewers"][name]
-        return {"tabs": window["tabs"], "text": "\n".join(window["texts"])}
+        return {**window, "text": "\n".join(window["texts"])}
 
     def test_the_viewer_of_a_training_has_its_pictures(self) -> None:
         shown = self.viewer("ProtDualTrain")
@@ -173,6 +177,20 @@ class TestGui(BaseTest):
         for name, what in wizards.items():
             self.assertIn("OK", what["texts"], name)
             self.assertGreater(len(what["texts"]), 4, name)
+
+    def test_the_report_of_a_training_opens_from_its_window(self) -> None:
+        (said,) = self.viewer("ProtDualTrain")["buttons"]
+        self.assertIn("The report is open", said)
+        (page,) = self.seen["pages"]
+        self.assertTrue(page.startswith("file:///") and page.endswith("/report.html"), page)
+
+    def test_results_and_picks_open_in_napari(self) -> None:
+        for name in ("ProtDualDenoise", "ProtDualPickDog"):
+            self.assertEqual(self.viewer(name)["buttons"], ["Napari is open."])
+        titles = {"TS_one"} & {viewer["title"] for viewer in self.napari.opened()}
+        self.assertTrue(titles)
+        names = {layer["name"] for viewer in self.napari.opened() for layer in viewer["layers"]}
+        self.assertLessEqual({"raw", "denoised", "picks", "picked on"}, names)
 
     def test_nothing_went_wrong_behind_the_windows(self) -> None:
         self.assertEqual(self.seen["errors"], [])

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, List
+from unittest import mock
 
 from pyworkflow import Config
 from pyworkflow.config import VarTypes
@@ -31,6 +32,7 @@ CHAIN = [
     "ProtDualDenoise",
     "ProtDualPickDog",
     "ProtDualAverage",
+    "EmanProtTomoExtraction",
 ]
 FILLED = {
     "filesPattern": "cell_*.mrc",
@@ -42,6 +44,7 @@ FILLED = {
     "trainOnGpu": "0",
     "denoiseOnGpu": "0",
     "diameter": "150",
+    "extractionBox": "18",
 }
 
 
@@ -118,7 +121,7 @@ class TestTemplates(BaseTest):
     def test_makes_the_chain_with_its_pointers(self) -> None:
         made = self.load({"filesPath": str(self.folder), **FILLED})
         self.assertEqual(list(made), CHAIN)
-        load, cells, train, denoise, pick, average = (made[name] for name in CHAIN)
+        load, cells, train, denoise, pick, average, extract = (made[name] for name in CHAIN)
         expected = [
             (train.inputTomograms, load, "Tomograms"),
             (train.inputClean, cells, "Tomograms"),
@@ -128,6 +131,7 @@ class TestTemplates(BaseTest):
             (pick.inputExtract, load, "Tomograms"),
             (average.inputCoordinates, pick, "Coordinates"),
             (average.inputTomograms, load, "Tomograms"),
+            (extract.inputCoordinates, pick, "Coordinates"),
         ]
         for pointer, source, output in expected:
             self.assertEqual(pointer.getObjValue().getObjId(), source.getObjId())
@@ -143,14 +147,26 @@ class TestTemplates(BaseTest):
         ]
         self.assertEqual(len(pointers), len(expected))
 
+    def test_without_emantomo_the_rest_is_made(self) -> None:
+        known = {
+            name: kind
+            for name, kind in Config.getDomain().getProtocols().items()
+            if name != CHAIN[-1]
+        }
+        with mock.patch.object(self.proj._domain, "getProtocols", return_value=known):
+            made = self.load({"filesPath": str(self.folder), **FILLED})
+        self.assertEqual(list(made), CHAIN[:-1])
+
     def test_what_is_filled_in_arrives(self) -> None:
         made = self.load({"filesPath": str(self.folder), **FILLED})
-        load, cells, train, denoise, pick, _ = (made[name] for name in CHAIN)
+        load, cells, train, denoise, pick, _, extract = (made[name] for name in CHAIN)
         self.assertEqual(load._validate(), [])
         self.assertEqual((load.samplingRate.get(), cells.voxelSize.get()), (12.5, 13.0))
         self.assertEqual(train.getEnumText("preset").split()[0], "quick")
         self.assertFalse(train.usesGpu() or denoise.usesGpu())
         self.assertEqual(pick.diameter.get(), 150.0)
+        self.assertEqual((extract.boxSize.get(), extract.doInvert.get()), (18.0, True))
+        self.assertEqual(extract.getEnumText("tomoSource"), "same as picking")
         self.launchProtocol(load)
         self.assertEqual(load.Tomograms.getSize(), 2)
         ranges = {convert.tilt_range(item) for item in load.Tomograms}

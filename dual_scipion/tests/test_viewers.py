@@ -236,7 +236,7 @@ class TestProtocols(BaseTest):
         self.assertEqual((on.path, raw.path), (self.paths[0], binned[0].getFileName()))
         picks = read_picks_of(other, "TS_0")
         np.testing.assert_allclose(picks.positions(on)[0], (3, 4, 5))
-        np.testing.assert_allclose(picks.positions(raw)[0], (6, 8, 10))
+        np.testing.assert_allclose(picks.positions(raw)[0], (6.5, 8.5, 10.5))
 
     def test_the_report_is_opened_when_it_is_there(self) -> None:
         protocol = self.prepared(ProtDualEvaluate)

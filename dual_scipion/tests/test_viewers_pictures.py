@@ -277,6 +277,18 @@ class TestLargeVolumes(FolderTest):
         self.assertEqual((picture.image.shape, picture.extent), ((6, 2), (-0.5, 5.5, -0.5, 17.5)))
         self.assertAlmostEqual(float(picture.image[1, 1]), float(volume[3:6, 7, 3:6].mean()), 5)
 
+    def test_a_window_without_a_size_yet_gets_a_picture_as_well(self) -> None:
+        """It asks for one value of all voxels; without any value it could draw nothing later."""
+        path, volume = self.volume()
+        scene = Scene(Shown("TS", 10.0, (("raw", path),), classes=path))
+        (pictures,) = scene.views("xy", 3, factor=10_000)
+        side = min(volume.shape[1:])
+        for picture in pictures:
+            assert picture.image is not None
+            self.assertGreater(picture.image.size, 0)
+            left, right, *_ = picture.extent
+            self.assertEqual(right - left, side * picture.image.shape[1])
+
     def test_only_so_many_bytes_are_kept(self) -> None:
         kept = planes.Kept(100)
         for key in range(4):

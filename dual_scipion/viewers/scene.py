@@ -117,6 +117,15 @@ class Scene:
         self.classes = sorted({int(value) for value in (*found, *known) if value > 0})
 
     @property
+    def relation(self) -> Optional[planes.Relation]:
+        """How the volumes of the difference go together; None if there is none."""
+        return self._relation
+
+    def limits(self, title: str) -> Optional[Tuple[float, float]]:
+        """The values of a panel that are black and white; None if it cannot be shown."""
+        return self._limits.get(title)
+
+    @property
     def count(self) -> int:
         """How many panels there are."""
         further = (self.shown.difference is not None) + (self.shown.classes is not None)
@@ -151,7 +160,7 @@ class Scene:
             found = self._collect(lambda path: planes.cut_unless(stale, path, plane, index))
             if found is None:
                 return
-            found = [_placed(_smaller(picture, factor), factor, 0.5 / factor) for picture in found]
+            found = [_reduced(picture, factor) for picture in found]
             size = sum(one.nbytes for p in found for one in (p.image, p.classes) if one is not None)
             self._kept.keep(key, found, size)
         yield found
@@ -255,6 +264,14 @@ class Scene:
         if not found:
             raise DualError(problem)
         return found
+
+
+def _reduced(picture: Picture, factor: int) -> Picture:
+    """A picture of fewer values, at its place; one at least, also for a window without a size."""
+    if picture.image is None:
+        return picture
+    factor = max(1, min(factor, *picture.image.shape))
+    return _placed(_smaller(picture, factor), factor, 0.5 / factor)
 
 
 def _smaller(picture: Picture, factor: int) -> Picture:

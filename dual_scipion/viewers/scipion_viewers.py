@@ -120,13 +120,24 @@ class DualResultViewer(DualViewer):
     _targets = list(_DONE)
 
     def _visualize(self, obj: Any, **kwargs: Any) -> List[View]:
+        from dual_scipion.beside import napari_activation
+        from dual_scipion.viewers.picked import Picks, picks_on
         from dual_scipion.viewers.shown import shown_by
         from dual_scipion.viewers.windows.volumes import VolumesWindow
+
+        def picks(name: str) -> Optional[Picks]:
+            """None for grand models, which are no tomograms to pick on."""
+            project = self.getProject()
+            if project is None or not hasattr(obj, "inputTomograms"):
+                return None
+            return picks_on(obj, project.getRuns(), name)
 
         done = next(text for kind, text in _DONE.items() if isinstance(obj, kind))
         title = f"Result: {obj.getRunName()}"
         return self._window(
-            lambda master: VolumesWindow(master, title, lambda: shown_by(obj), done)
+            lambda master: VolumesWindow(
+                master, title, lambda: shown_by(obj), done, napari_activation(), picks
+            )
         )
 
 
@@ -137,13 +148,18 @@ class DualPicksViewer(DualViewer):
     _targets = [ProtDualPickDog]
 
     def _visualize(self, obj: Any, **kwargs: Any) -> List[View]:
+        from dual_scipion.beside import napari_activation
         from dual_scipion.viewers.picked import picked_names, read_picks_of
         from dual_scipion.viewers.windows.picks import PicksWindow
 
         title = f"Picks: {obj.getRunName()}"
         return self._window(
             lambda master: PicksWindow(
-                master, title, lambda: picked_names(obj), lambda name: read_picks_of(obj, name)
+                master,
+                title,
+                lambda: picked_names(obj),
+                lambda name: read_picks_of(obj, name),
+                napari_activation(),
             )
         )
 

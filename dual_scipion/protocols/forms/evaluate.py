@@ -116,5 +116,6 @@ def _add_picks(group: Any) -> None:
         expertLevel=LEVEL_ADVANCED,
         validators=[params.GE(0, error="must be 0 (all) or the number of a class")],
         label="Class of the particles",
-        help="Compare with the known particles of this class (group id) only; 0: with all.",
+        help="Compare with the known particles of this class (group id) only; 0: with all. "
+        "Give it where one of several kinds was picked.",
     )

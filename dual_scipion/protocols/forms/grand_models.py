@@ -163,7 +163,7 @@ def _define_volume(group: Any) -> None:
         expertLevel=LEVEL_ADVANCED,
         label="Resolution (A)",
         help="Up to where the grand models have detail; 0 takes two voxels, which is the most that "
-        "the voxel size can show.",
+        "the voxel size can show. Give it, in angstrom, where your maps have less detail.",
     )
 
 
@@ -203,7 +203,8 @@ def _define_crowd(group: Any) -> None:
         validators=[NOT_NEGATIVE],
         expertLevel=LEVEL_ADVANCED,
         label="Free distance (A)",
-        help="Kept around every molecule; 0 lets them touch, as in a cell.",
+        help="Kept around every molecule, in angstrom; 0 lets them touch, as in a cell. Give it "
+        "for purified particles, which keep apart.",
     )
     group.addParam(
         "bestEffort",
@@ -212,7 +213,7 @@ def _define_crowd(group: Any) -> None:
         expertLevel=LEVEL_ADVANCED,
         label="Accept fewer if they do not fit?",
         help="No: the run stops if not everything finds its place. Yes: it goes on with what did, "
-        "and the log says how many.",
+        "and the log says how many. Choose it where the exact number does not matter.",
     )
 
 
@@ -240,7 +241,8 @@ def _define_other(group: Any) -> None:
             validators=[NOT_NEGATIVE],
             expertLevel=LEVEL_ADVANCED,
             label=label,
-            help=f"The {label} radius of a vesicle in nm; 0 for that of a cell.",
+            help=f"The {label} radius of a vesicle in nm; 0 for that of a cell. Give "
+            "it where those of your sample are of another size.",
         )
     group.addParam(
         "gold",

@@ -34,7 +34,8 @@ def add_noise_contrast(group: Any, **options: Any) -> None:
         expertLevel=LEVEL_ADVANCED,
         label="Density where the noise is from",
         help="Whether particles are *dark* or *bright* in the tomograms of which the noise is "
-        "imitated. *auto* finds out and says so in the log.",
+        "imitated. *auto* finds out and says so in the log; choose it yourself where the log is in "
+        "doubt.",
         **options,
     )
 

@@ -49,7 +49,7 @@ def define_result(group: Any) -> None:
         expertLevel=LEVEL_ADVANCED,
         label="Density in the result",
         help="*auto*: as in the tomograms that the model was trained on, which is what a "
-        "training set for these should have.",
+        "training set for these should have. Choose another one for a program that wants it.",
     )
     group.addParam(
         "contrast",
@@ -58,7 +58,8 @@ def define_result(group: Any) -> None:
         default=CONTRASTS.index("auto"),
         expertLevel=LEVEL_ADVANCED,
         label="Density in the grand models",
-        help="Those of *generate grand models* are *bright*. *auto* finds out and says so.",
+        help="Those of *generate grand models* are *bright*. *auto* finds out and says so in the "
+        "log; choose it yourself where the log is in doubt.",
     )
     group.addParam(
         "standardise",

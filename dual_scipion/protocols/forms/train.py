@@ -141,7 +141,7 @@ def _define_length(group: Any) -> None:
         validators=[POSITIVE],
         condition=CONTINUE,
         label="Further iterations",
-        help="How many iterations to add to those of the model. 400 is half of a standard run. "
+        help="How many iterations to add to those of the model. 400 are nearly a standard run. "
         "Stop adding when the preview pictures no longer change.",
     )
     group.addParam(
@@ -152,7 +152,8 @@ def _define_length(group: Any) -> None:
         condition=NEW,
         expertLevel=LEVEL_ADVANCED,
         label="Iterations",
-        help="Instead of the preset's number; 0 takes the preset's.",
+        help="Instead of the preset's number; 0 takes the preset's. Give more where the preview "
+        "pictures still change at the end.",
     )
     group.addParam(
         "timeLimit",
@@ -225,7 +226,8 @@ def _define_data(protocol: Any, form: Any) -> None:
         condition=UNPAIRED,
         expertLevel=LEVEL_ADVANCED,
         label="Density in the clean volumes",
-        help="Whether density is *dark* or *bright*; grand models are bright. *auto* finds out.",
+        help="Whether density is *dark* or *bright*; grand models are bright. *auto* finds out "
+        "and says so in the log; choose it yourself where the log is in doubt.",
     )
     group.addParam(
         "voxelSize",
@@ -287,5 +289,5 @@ def _define_machine(protocol: Any, form: Any) -> None:
         expertLevel=LEVEL_ADVANCED,
         label="Checkpoint every (minutes)",
         help="How much work at most is lost if the run is killed. *Continue* goes on from the last "
-        "checkpoint.",
+        "checkpoint. More on a slow disk, less where jobs are often killed.",
     )

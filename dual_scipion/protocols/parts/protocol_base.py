@@ -8,16 +8,22 @@ import shutil
 import subprocess
 import sys
 import uuid
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from pwem.protocols import EMProtocol
 from pyworkflow.mapper.sqlite_db import SqliteDb
 from pyworkflow.utils import Environ
 
 from dual_core.errors import DualError
+from dual_core.networks.card import OTHER_TILT_DEG
 from dual_scipion import engine
-from dual_scipion.constants import FOREIGN_VOXEL_SIZE, REFERENCE
+from dual_scipion.constants import REFERENCE
 from dual_scipion.protocols.forms.parts import FormParts
+from dual_scipion.protocols.parts.input_warnings import (
+    card_of,
+    tilt_warnings,
+    voxel_size_warnings,
+)
 from dual_scipion.protocols.parts.output_sets import OutputSets
 from dual_scipion.protocols.parts.queue_jobs import QueueJobs
 
@@ -180,26 +186,25 @@ class ProtDualBase(FormParts, OutputSets, QueueJobs, EMProtocol):
         return []
 
     def modelWarnings(self, model: Any, sets: Iterable[Any]) -> List[str]:
-        """What speaks against a model for these sets: voxel size, contrast.
+        """Whether the voxel size of a set is not one that a model was made for.
 
         Parameters
         ----------
         model : DualModel or None
         sets : with a sampling rate; None among them is passed over.
         """
-        warnings: List[str] = []
-        if model is None:
-            return warnings
-        size = model.getVoxelSize()
-        for volumes in filter(None, sets):
-            given = volumes.getSamplingRate()
-            if given and abs(given / size - 1) > FOREIGN_VOXEL_SIZE:
-                warnings.append(
-                    f"The voxel size of the input is {given:.2f} A and that of the model "
-                    f"{size:.2f} A. The engine rescales, but a model knows the detail only of "
-                    "its own voxel size: train one for this, or bin the tomograms."
-                )
-        return warnings
+        card = card_of(model)
+        return [] if card is None else voxel_size_warnings(card, sets)
+
+    def tiltWarnings(
+        self,
+        model: Any,
+        ranges: Iterable[Optional[Tuple[float, float]]],
+        apart_deg: float = OTHER_TILT_DEG,
+    ) -> List[str]:
+        """Whether tilt ranges, in degrees, are not those that a model was trained on."""
+        card = card_of(model)
+        return [] if card is None else tilt_warnings(card, ranges, apart_deg)
 
     def contrastWarnings(self, model: Any) -> List[str]:
         """Whether the contrast that was chosen is not that of the tomograms trained on."""

@@ -18,6 +18,7 @@ from tomo.objects import SetOfTomograms
 from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.constants import FAILED_TOMOGRAMS
+from dual_scipion.protocols.parts.input_warnings import geometry_warnings
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
 from dual_scipion.protocols.parts.tomogram_runs import TomogramRuns
 
@@ -228,7 +229,7 @@ class ProtDualTomograms(TomogramRuns, ProtDualBase, ProtStreamingBase):
         return errors
 
     def _warnings(self) -> List[str]:
-        warnings = super()._warnings()
+        warnings = super()._warnings() + geometry_warnings(self.inputTomograms.get())
         gpus = self.gpuCount()
         if gpus > self.numberOfWorkers():
             warnings.append(

@@ -13,12 +13,14 @@ from matplotlib.collections import EllipseCollection
 from dual_core.errors import DualError
 from dual_scipion.background import Stale
 from dual_scipion.viewers import planes
+from dual_scipion.viewers.layers import Layers, layers_of
 from dual_scipion.viewers.picked import Background, Picks
 from dual_scipion.viewers.planes import PLANES
 from dual_scipion.viewers.scene import Picture, Scene
 from dual_scipion.viewers.shown import Shown
 from dual_scipion.viewers.windows.base import FigurePanel, PluginWindow, bare, draw_scale_bar, plain
 from dual_scipion.viewers.windows.controls import GreyControls, NameList, SliceControls, Stepper
+from dual_scipion.viewers.windows.outside import napari_button
 
 SIZE = (1120, 760)
 CIRCLE_COLOUR = "#ff7f0e"
@@ -37,6 +39,7 @@ class PicksWindow(PluginWindow):
     title : str
     source : gives the tsIds that are picked by now, and how many there are to pick.
     read : gives the picks of one of them.
+    napari : shell command that activates Napari's environment; without one there is no button.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class PicksWindow(PluginWindow):
         title: str,
         source: Callable[[], Tuple[List[str], int]],
         read: Callable[[str], Picks],
+        napari: Optional[str] = None,
     ) -> None:
         super().__init__(master, title, SIZE)
         self._source, self._read = source, read
@@ -56,13 +60,18 @@ class PicksWindow(PluginWindow):
         self._reader = self.new_reader()
         self._art: Tuple[Any, ...] = ()
         self._layout: Tuple[Any, ...] = ()
-        self._make_widgets()
+        self._make_widgets(napari)
         self.panel.tell("Reading ...")
         self.repeat(self.look)
 
-    def _make_widgets(self) -> None:
-        self.names = NameList(self.body, "Tomograms", self.show)
-        self.names.pack(side=tk.LEFT, fill=tk.Y, padx=(0, 8))
+    def _make_widgets(self, napari: Optional[str]) -> None:
+        left = ttk.Frame(self.body)
+        left.pack(side=tk.LEFT, fill=tk.Y, padx=(0, 8))
+        self.names = NameList(left, "Tomograms", self.show)
+        if napari:
+            self.napari = napari_button(left, self, napari, self._layers)
+            self.napari.pack(side=tk.BOTTOM, fill=tk.X, pady=(6, 0))
+        self.names.pack(side=tk.TOP, fill=tk.Y, expand=True)
         page = ttk.Frame(self.body)
         page.pack(side=tk.LEFT, fill=tk.BOTH, expand=True)
         below = ttk.Frame(page)
@@ -154,6 +163,13 @@ class PicksWindow(PluginWindow):
         self.controls.set_volume(scene.shape, scene.shown.voxel_size_A)
         self._layout = ()
         self.redraw()
+
+    def _layers(self) -> Callable[[], Layers]:
+        scene, picks = self.scene, self.picks
+        if scene is None or picks is None:
+            raise DualError("there is nothing to show yet")
+        good = picks.chosen(self.threshold())
+        return lambda: layers_of(scene, good)
 
     # --------------------------- pictures ---------------------------
     def threshold(self) -> float:

@@ -28,6 +28,7 @@ from dual_scipion.viewers.windows.base import (
     wrap_at_width,
 )
 from dual_scipion.viewers.windows.controls import Stepper
+from dual_scipion.viewers.windows.outside import report_button
 
 SIZE = (1180, 720)
 SMALLEST = (1040, 600)
@@ -60,6 +61,8 @@ class TrainingWindow(PluginWindow):
             self.body, textvariable=self._warnings, foreground=WARNING_COLOUR
         )
         wrap_at_width(self._warning_label)
+        self.report = report_button(self.body, self, folder)
+        self.report.pack(side=tk.BOTTOM, anchor=tk.E, pady=(6, 0))
         self.tabs = ttk.Notebook(self.body)
         self.tabs.pack(side=tk.BOTTOM, fill=tk.BOTH, expand=True)
         self.curves = FigurePanel(self.tabs)

@@ -13,11 +13,14 @@ from matplotlib.patches import Patch
 
 from dual_core.errors import DualError
 from dual_scipion.background import Stale
+from dual_scipion.viewers.layers import Layers, layers_of
+from dual_scipion.viewers.picked import Picks
 from dual_scipion.viewers.planes import AXES, PLANES, arrangement
 from dual_scipion.viewers.scene import Picture, Scene
 from dual_scipion.viewers.shown import Progress, Shown
 from dual_scipion.viewers.windows.base import FigurePanel, PluginWindow, bare, draw_scale_bar
 from dual_scipion.viewers.windows.controls import GreyControls, NameList, SliceControls
+from dual_scipion.viewers.windows.outside import napari_button
 from dual_scipion.viewers.windows.spectra import SpectraPane
 
 SIZE = (1180, 700)
@@ -34,13 +37,21 @@ class VolumesWindow(PluginWindow):
     title : str
     source : gives what there is by now, see `dual_scipion.viewers.shown.shown_by`.
     done : what has been done, such as "tomograms denoised".
+    napari : shell command that activates Napari's environment; without one there is no button.
+    picks : gives the picks on a tomogram, for Napari.
     """
 
     def __init__(
-        self, master: tk.Misc, title: str, source: Callable[[], Progress], done: str
+        self,
+        master: tk.Misc,
+        title: str,
+        source: Callable[[], Progress],
+        done: str,
+        napari: Optional[str] = None,
+        picks: Callable[[str], Optional[Picks]] = lambda name: None,
     ) -> None:
         super().__init__(master, title, SIZE)
-        self._source, self._done = source, done
+        self._source, self._done, self._picks = source, done, picks
         self._shown: Dict[str, Shown] = {}
         self.scene: Optional[Scene] = None
         self.drawn: Optional[Tuple[str, int]] = None
@@ -48,14 +59,20 @@ class VolumesWindow(PluginWindow):
         self._art: List[Any] = []
         self._limits: List[Tuple[float, float]] = []
         self._layout: Tuple[Any, ...] = ()
+        self._progress = self._told = ""
         self._reader, self._computer = self.new_reader(), self.new_reader()
-        self._make_widgets()
+        self._make_widgets(napari)
         self.slices.tell("Reading ...")
         self.repeat(self.look)
 
-    def _make_widgets(self) -> None:
-        self.names = NameList(self.body, "Tomograms", self.show)
-        self.names.pack(side=tk.LEFT, fill=tk.Y, padx=(0, 8))
+    def _make_widgets(self, napari: Optional[str]) -> None:
+        left = ttk.Frame(self.body)
+        left.pack(side=tk.LEFT, fill=tk.Y, padx=(0, 8))
+        self.names = NameList(left, "Tomograms", self.show)
+        if napari:
+            self.napari = napari_button(left, self, napari, self._layers)
+            self.napari.pack(side=tk.BOTTOM, fill=tk.X, pady=(6, 0))
+        self.names.pack(side=tk.TOP, fill=tk.Y, expand=True)
         self.tabs = ttk.Notebook(self.body)
         self.tabs.pack(side=tk.LEFT, fill=tk.BOTH, expand=True)
         page = ttk.Frame(self.tabs, padding=6)
@@ -84,10 +101,18 @@ class VolumesWindow(PluginWindow):
                 self.slices.tell(_sentence(str(error)))
             raise
         self._shown = {shown.name: shown for shown in found.items}
-        self.say(f"{len(found.items)} of {found.total} {self._done}.{self._facts()}")
+        self._progress = f"{len(found.items)} of {found.total} {self._done}."
+        self._tell()
         if not self._shown:
             self.slices.tell(f"No {self._done} yet.\n\nThis window shows them as they come.")
         self.names.set_names(list(self._shown))
+
+    def _tell(self) -> None:
+        """Say what there is, if it is news: what a button has told shall stay."""
+        text = self._progress + self._facts()
+        if text != self._told:
+            self._told = text
+            self.say(text)
 
     def _facts(self) -> str:
         if self.scene is None or self.scene.shape is None:
@@ -116,9 +141,16 @@ class VolumesWindow(PluginWindow):
         self._layout = ()
         if scene.shape is not None:
             self.controls.set_volume(scene.shape, scene.shown.voxel_size_A)
-        self.say(self.said().partition("   ")[0] + self._facts())
+        self._tell()
         self.redraw()
         self._show_spectra()
+
+    def _layers(self) -> Callable[[], Layers]:
+        scene = self.scene
+        if scene is None:
+            raise DualError("there is nothing to show yet")
+        picks = self._picks(scene.shown.name)
+        return lambda: layers_of(scene, picks)
 
     # --------------------------- slices ---------------------------
     def redraw(self) -> None:

@@ -1,0 +1,1 @@
+"""What runs in Napari's own environment; in a folder of its own, which Python puts before all."""
