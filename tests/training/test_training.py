@@ -23,7 +23,7 @@ from dual_core.networks.generators import NetworkConfig, UNet
 from dual_core.networks.model import DualModel, plain_config
 from dual_core.training.config import TrainingConfig, load_config, preset_config, save_config
 from dual_core.training.data import open_training_data
-from dual_core.training.loop import RunOptions, TrainingResult, as_begun, train
+from dual_core.training.loop import LENGTHS, RunOptions, TrainingResult, as_begun, train
 from dual_core.training.monitor import read_history
 from dual_core.training.rehearsal import share_gradient
 from dual_core.training.session import Session
@@ -268,12 +268,25 @@ def test_settings_that_do_not_fit_are_refused(changes: Dict[str, Any]) -> None:
         config(**changes)
 
 
-def test_presets_differ_in_length_only() -> None:
+@pytest.mark.parametrize(
+    "changes", [{}, {"task": "missing-wedge"}, {"task": "translate"}, {"method": "paper"}]
+)
+def test_presets_differ_in_length_only(changes: Dict[str, Any]) -> None:
+    # In the steps that they take, not in the networks: their models denoise equally fast.
     quick, standard, thorough = (
-        preset_config(name) for name in ("quick", "standard", "thorough")
+        preset_config(name, **changes) for name in ("quick", "standard", "thorough")
     )
     assert quick.iterations < standard.iterations < thorough.iterations
-    assert replace(quick, preset="standard", iterations=standard.iterations) == standard
+    for one in (quick, thorough):
+        same = {name: getattr(standard, name) for name in LENGTHS}
+        assert replace(one, preset="standard", **same) == standard
+
+
+def test_only_denoising_has_pairs_to_rehearse_more_on() -> None:
+    usual = preset_config("quick")
+    for changes in ({"task": "missing-wedge"}, {"task": "translate"}, {"method": "paper"}):
+        other = preset_config("quick", **changes)
+        assert other.rehearsals < usual.rehearsals and other.iterations > usual.iterations
 
 
 def test_share_gradient_keeps_values_and_scales_gradients() -> None:
