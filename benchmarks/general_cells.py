@@ -76,7 +76,10 @@ def random_cell(seed: int, number: int) -> Tuple[np.ndarray, float]:
 def _fill(
     density: np.ndarray, config: PackConfig, number: int, generator: np.random.Generator
 ) -> None:
-    """Put proteins of all sizes everywhere, in place; where two meet, the denser one counts."""
+    """Put proteins of all sizes everywhere, in place; where two meet, the denser one counts.
+
+    So the concentration is nominal: of 300 mg/ml some 230 are left.
+    """
     voxel_size_A = config.voxel_size_A
     turned: List[Tuple[float, List[np.ndarray]]] = []
     for count in range(FULL_KINDS):

@@ -90,9 +90,9 @@ def train(
         raise DualError("resume and overwrite exclude each other; give one of them")
     if holds_training(folder) and not (resume or overwrite):
         raise DualError(f"{folder} holds a training; give resume or overwrite, or another output")
-    config = preset_config(config) if isinstance(config, str) else config
-    if resume:
-        config = as_begun(config, folder)
+    if isinstance(config, str):
+        config = preset_config(config)
+        config = as_begun(config, folder) if resume else config
     options = RunOptions(machine.device, machine.precision, time_limit_min)
     if machine.memory_GiB is not None:
         options = replace(options, memory_budget=int(machine.memory_GiB * 2**30))

@@ -96,7 +96,8 @@ def _guarded(arguments: Optional[Sequence[str]]) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     with unwinding_signals():
         try:
-            return _run(argv)
+            status = _run(argv)
+            return 128 + asked_to_end() if asked_to_end() and status == 0 else status
         except (Exception, KeyboardInterrupt) as error:
             if "--debug" in argv:
                 raise

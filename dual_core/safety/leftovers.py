@@ -110,7 +110,7 @@ def remove_own() -> None:
     The exception of a signal can come between the making of a file and the block that removes it.
     """
     mine = f".dual-{_owner()}-"
-    for process, folder in _swept:
+    for process, folder in list(_swept):
         if process != os.getpid():
             continue
         with contextlib.suppress(OSError):

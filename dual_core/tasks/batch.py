@@ -189,6 +189,8 @@ def run_jobs(
     """
     summary = BatchSummary()
     for number, job in enumerate(jobs, 1):
+        if asked_to_end():  # though the exception of the signal was lost in a library
+            raise SystemExit(128 + asked_to_end())
         if resume and record.is_finished(job):
             logger.info("%s: finished before, skipped", job.output)
             summary.skipped.append(job.source)

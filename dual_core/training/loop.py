@@ -7,7 +7,7 @@ import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Container, Dict, Optional, Sequence, Tuple
 
 import torch
 
@@ -85,10 +85,13 @@ class TrainingResult:
     reason: str
 
 
-def as_begun(config: TrainingConfig, run: Path) -> TrainingConfig:
+def as_begun(
+    config: TrainingConfig, run: Path, given: Container[str] = ()
+) -> TrainingConfig:
     """The configuration to go on with in `run`: what is the preset's there, as it was then.
 
-    A run that another version of DUAL began keeps the length and schedule that its preset had.
+    A run that another version of DUAL began keeps the length and schedule that its preset had; what
+    is `given` by the user, names of settings, counts as it is.
     """
     try:
         begun = load_config(run / CONFIG)
@@ -101,7 +104,7 @@ def as_begun(config: TrainingConfig, run: Path) -> TrainingConfig:
     kept = {
         name: getattr(begun, name)
         for name in LENGTHS
-        if getattr(config, name) == getattr(usual, name)
+        if name not in given and getattr(config, name) == getattr(usual, name)
     }
     return replace(config, **kept)
 

@@ -170,6 +170,17 @@ def test_without_gs_the_tomogram_s_own_transfer_takes_its_place():
     assert structure.std() == pytest.approx(truth.std(), rel=0.25)
 
 
+def test_without_gs_noise_of_the_same_spectrum_is_judged_alike_for_all_seeds():
+    t, _ = tomogram()
+    networks = Networks(lambda v: gaussian_filter(v, 1.7), None).fitted_to(t)
+    found = [
+        values(examine(t, VOXEL_SIZE_A, networks, TrustOptions(diameter_A=80.0, seed=seed)))
+        for seed in range(4)
+    ]
+    shares = [one["same_spectrum"] for one in found]
+    assert min(shares) > 0.5 and max(shares) - min(shares) < 0.2
+
+
 @pytest.mark.parametrize("tilt_axis", ["y", "x"])
 def test_the_own_transfer_has_the_wedge_of_the_tilt_axis(tilt_axis):
     # Half of the directions about the tilt axis are empty: so they are in the structure's share.

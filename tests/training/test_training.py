@@ -235,6 +235,7 @@ def test_a_run_keeps_the_length_that_its_preset_had(tmp_path: Path) -> None:
     save_config(begun, tmp_path / "config.yaml")
     assert as_begun(standard, tmp_path) == replace(begun, seed=0)
     assert as_begun(preset_config("standard", iterations=900), tmp_path).iterations == 900
+    assert as_begun(standard, tmp_path, given=["iterations"]).iterations == standard.iterations
     assert as_begun(preset_config("quick"), tmp_path) == preset_config("quick")
     (tmp_path / "config.yaml").write_text("iterations: many")
     assert as_begun(standard, tmp_path) == standard

@@ -246,9 +246,10 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
 
     if args.resume and args.overwrite:
         raise DualError("--resume and --overwrite exclude each other; give one of them")
-    config = preset_config(args.preset, args.method, **_changes(args))
+    changes = _changes(args)
+    config = preset_config(args.preset, args.method, **changes)
     if args.resume:
-        config = as_begun(config, folder)
+        config = as_begun(config, folder, given=changes)
     options = RunOptions(
         device=args.device,
         precision=args.precision,

@@ -122,11 +122,7 @@ def examine(
     DualError
         For a volume that is too small, and a denoiser that gives a constant.
     """
-    if min(tomogram.shape) < SMALLEST_SIDE:
-        raise DualError(
-            f"a tomogram of {' x '.join(map(str, tomogram.shape))} voxels is too small to judge a "
-            f"model by; give one of at least {SMALLEST_SIDE} along each axis"
-        )
+    require_large_enough(tomogram)
     networks = networks.fitted_to(tomogram)
     denoise, restore = networks.denoise, networks.restore
     assert restore is not None
@@ -179,6 +175,15 @@ def examine(
         "deviation": deviation,
     }
     return Examination(findings, volumes)
+
+
+def require_large_enough(tomogram: np.ndarray) -> None:
+    """Raise a DualError for a volume that is too small to judge a model by."""
+    if min(tomogram.shape) < SMALLEST_SIDE:
+        raise DualError(
+            f"a tomogram of {' x '.join(map(str, tomogram.shape))} voxels is too small to judge a "
+            f"model by; give one of at least {SMALLEST_SIDE} along each axis"
+        )
 
 
 def structure_share(

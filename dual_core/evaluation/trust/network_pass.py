@@ -73,8 +73,10 @@ class Networks:
         linear = _own_model(turned[0], turned[1])
 
         def restore(volume: np.ndarray) -> np.ndarray:
-            structure, whole = ArrayVolume(volume, 1.0), ArrayVolume(tomogram, 1.0)
-            return ExplainedVolume(structure, whole, linear, 1.0, self.tilt_axis).load()
+            # Against itself: the scale is fitted where it is used, and must not be that of chance
+            # where the volume has nothing to do with the tomogram.
+            structure = ArrayVolume(volume, 1.0)
+            return ExplainedVolume(structure, structure, linear, 1.0, self.tilt_axis).load()
 
         return replace(self, restore=restore, linear=linear, fitted=True)
 

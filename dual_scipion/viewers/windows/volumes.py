@@ -96,8 +96,9 @@ class VolumesWindow(PluginWindow):
         """Ask what there is by now."""
         try:
             found = self._source()
-        except DualError as error:
-            if not self._shown:
+        except Exception as error:
+            self._told = ""  # what is told of the error gives way as soon as all is well again
+            if isinstance(error, DualError) and not self._shown:
                 self.slices.tell(_sentence(str(error)))
             raise
         self._shown = {shown.name: shown for shown in found.items}
