@@ -172,7 +172,7 @@ def test_without_gs_the_tomogram_s_own_transfer_takes_its_place():
 
 def test_without_gs_noise_of_the_same_spectrum_is_judged_alike_for_all_seeds():
     t, _ = tomogram()
-    networks = Networks(lambda v: gaussian_filter(v, 1.7), None).fitted_to(t)
+    networks = Networks(lambda v: gaussian_filter(v, 1.7), None)
     found = [
         values(examine(t, VOXEL_SIZE_A, networks, TrustOptions(diameter_A=80.0, seed=seed)))
         for seed in range(4)
@@ -190,7 +190,7 @@ def test_the_own_transfer_has_the_wedge_of_the_tilt_axis(tilt_axis):
     across = np.abs(np.fft.fftfreq(SHAPE[axis])).reshape([-1 if k == axis else 1 for k in range(3)])
     wedge = np.broadcast_to(kz > across, SHAPE)
     t = np.fft.ifftn(np.fft.fftn(t) * ~wedge).real.astype(np.float32)
-    networks = Networks(lambda v: truth, None, tilt_axis=tilt_axis).fitted_to(t)
+    networks = Networks(lambda v: truth, None, tilt_axis=tilt_axis).fitted_to(t, truth)
     for volume, least, most in ((truth, 0.7, 1.4), (networks.restore(truth), 0.0, 0.2)):
         power = np.abs(np.fft.fftn(volume)) ** 2
         assert least <= power[wedge].sum() / power[~wedge].sum() < most

@@ -98,10 +98,12 @@ class Examination:
     ``findings`` are the numbers; ``volumes`` what they were measured on, ``(z, y, x)`` float32
     by name: ``raw``, ``denoised``, ``structure`` (s), ``removed`` (r), ``noise`` (r with random
     phases), ``denoised noise``, ``same spectrum``, ``denoised same spectrum``, ``deviation``.
+    ``networks`` are those that were examined, `fitted_to` the tomogram.
     """
 
     findings: List[Finding]
     volumes: Dict[str, np.ndarray]
+    networks: Networks
 
 
 def examine(
@@ -122,16 +124,21 @@ def examine(
     DualError
         For a volume that is too small, and a denoiser that gives a constant.
     """
-    require_large_enough(tomogram)
-    networks = networks.fitted_to(tomogram)
-    denoise, restore = networks.denoise, networks.restore
-    assert restore is not None
+    if min(tomogram.shape) < SMALLEST_SIDE:
+        raise DualError(
+            f"a tomogram of {' x '.join(map(str, tomogram.shape))} voxels is too small to judge a "
+            f"model by; give one of at least {SMALLEST_SIDE} along each axis"
+        )
+    denoise = networks.denoise
     denoised = denoise(tomogram)
     spread = float(denoised.std(dtype=np.float64))
     if spread <= 1e-6 * max(1.0, abs(float(denoised.mean(dtype=np.float64)))):
         raise DualError(
             "the denoised tomogram is constant: the model finds nothing at all; train it longer"
         )
+    networks = networks.fitted_to(tomogram, denoised)
+    restore = networks.restore
+    assert restore is not None
     structure, factor, explained = structure_share(tomogram, restore(denoised))
     removed = tomogram - structure
     generator = np.random.default_rng(options.seed)
@@ -174,16 +181,7 @@ def examine(
         "denoised same spectrum": denoised_same,
         "deviation": deviation,
     }
-    return Examination(findings, volumes)
-
-
-def require_large_enough(tomogram: np.ndarray) -> None:
-    """Raise a DualError for a volume that is too small to judge a model by."""
-    if min(tomogram.shape) < SMALLEST_SIDE:
-        raise DualError(
-            f"a tomogram of {' x '.join(map(str, tomogram.shape))} voxels is too small to judge a "
-            f"model by; give one of at least {SMALLEST_SIDE} along each axis"
-        )
+    return Examination(findings, volumes, networks)
 
 
 def structure_share(

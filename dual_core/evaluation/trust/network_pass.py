@@ -61,16 +61,20 @@ class Networks:
         """What users get of a tomogram by default."""
         return self.combined or self.denoise
 
-    def fitted_to(self, tomogram: np.ndarray) -> Networks:
-        """The same for one tomogram ``(z, y, x)``, standardised: with Gs or what stands for it."""
+    def fitted_to(self, tomogram: np.ndarray, density: np.ndarray) -> Networks:
+        """The same for one tomogram: with Gs, or what stands for it.
+
+        Parameters
+        ----------
+        tomogram, density : ``(z, y, x)``, standardised, and what `denoise` makes of it.
+        """
         if self.restore is not None:
             return self
-        density = self.denoise(tomogram)
-        if float(np.ptp(density)) == 0.0:
-            return replace(self, restore=np.zeros_like, fitted=True)
-        turned = [one.swapaxes(1, 2) if self.tilt_axis == "x" else one
-                  for one in (tomogram, density)]
-        linear = _own_model(turned[0], turned[1])
+
+        pair = (tomogram, density)
+        if self.tilt_axis == "x":
+            pair = (tomogram.swapaxes(1, 2), density.swapaxes(1, 2))
+        linear = _own_model(*pair)
 
         def restore(volume: np.ndarray) -> np.ndarray:
             # Against itself: the scale is fitted where it is used, and must not be that of chance

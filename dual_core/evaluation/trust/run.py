@@ -10,7 +10,7 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 from dual_core.errors import DualError
 from dual_core.evaluation.halves import HalvesResult, compare_halves, crossing_text, fsc_figure
 from dual_core.evaluation.trust.coherence import coherence_findings
-from dual_core.evaluation.trust.examine import TrustOptions, examine, require_large_enough
+from dual_core.evaluation.trust.examine import TrustOptions, examine
 from dual_core.evaluation.trust.figures import trust_figures
 from dual_core.evaluation.trust.findings import Finding, TomogramTrust, TrustReport, halves_findings
 from dual_core.evaluation.trust.network_pass import (
@@ -104,8 +104,6 @@ def _judge(
     """Judge the model on one tomogram; its figures and its map of deviations are written."""
     stem = Path(opened.name).stem
     try:
-        require_large_enough(opened.voxels)  # before the network has its first pass
-        networks = networks.fitted_to(opened.voxels)
         examination = examine(opened.voxels, opened.voxel_size_A, networks, options)
     except DualError as error:
         raise DualError(f"{opened.name}: {error}") from error
@@ -119,7 +117,7 @@ def _judge(
     findings = coherence_findings(
         opened.voxels,
         opened.voxel_size_A,
-        networks,
+        examination.networks,
         options.tilt_range_deg or card.tilt_range_deg,
         None if halves is None else (halves[0].voxels, halves[1].voxels),
     )
