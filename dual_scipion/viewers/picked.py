@@ -45,7 +45,6 @@ class Picks(NamedTuple):
         """``(x, y, z)`` in voxels of a background, (n, 3)."""
         return self.positions_A / background.voxel_size_A - 0.5
 
-
     def chosen(self, lowest: float) -> Picks:
         """Those with a score of so much or more."""
         good = self.scores >= lowest

@@ -6,12 +6,13 @@ import tkinter as tk
 import webbrowser
 from pathlib import Path
 from tkinter import ttk
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 from dual_scipion import beside
 from dual_scipion.background import Stale
 from dual_scipion.viewers.layers import Layers
 from dual_scipion.viewers.windows.base import PluginWindow
+from dual_scipion.viewers.windows.controls import NameList
 
 
 class OutsideButton(ttk.Button):
@@ -70,6 +71,31 @@ def napari_button(
         return lambda stale: beside.show_in_napari(layers(), activation, stale)
 
     return OutsideButton(master, window, "Open in Napari", work, lambda _: "Napari is open.")
+
+
+def name_column(
+    window: PluginWindow,
+    show: Callable[[str], None],
+    napari: Optional[str],
+    chosen: Callable[[], Callable[[], Layers]],
+) -> Tuple[NameList, Optional[OutsideButton]]:
+    """The names of tomograms at the left of a window, with the button for Napari below them.
+
+    Parameters
+    ----------
+    show : called with the name that is chosen.
+    napari : see `napari_button`; None: there is no button.
+    chosen : see `napari_button`.
+    """
+    column = ttk.Frame(window.body)
+    column.pack(side=tk.LEFT, fill=tk.Y, padx=(0, 8))
+    names = NameList(column, "Tomograms", show)
+    button = None
+    if napari:
+        button = napari_button(column, window, napari, chosen)
+        button.pack(side=tk.BOTTOM, fill=tk.X, pady=(6, 0))
+    names.pack(side=tk.TOP, fill=tk.Y, expand=True)
+    return names, button
 
 
 def report_button(master: tk.Misc, window: PluginWindow, run: str) -> OutsideButton:

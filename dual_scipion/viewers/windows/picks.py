@@ -19,8 +19,8 @@ from dual_scipion.viewers.planes import PLANES
 from dual_scipion.viewers.scene import Picture, Scene
 from dual_scipion.viewers.shown import Shown
 from dual_scipion.viewers.windows.base import FigurePanel, PluginWindow, bare, draw_scale_bar, plain
-from dual_scipion.viewers.windows.controls import GreyControls, NameList, SliceControls, Stepper
-from dual_scipion.viewers.windows.outside import napari_button
+from dual_scipion.viewers.windows.controls import GreyControls, SliceControls, Stepper
+from dual_scipion.viewers.windows.outside import name_column
 
 SIZE = (1120, 760)
 CIRCLE_COLOUR = "#ff7f0e"
@@ -65,13 +65,7 @@ class PicksWindow(PluginWindow):
         self.repeat(self.look)
 
     def _make_widgets(self, napari: Optional[str]) -> None:
-        left = ttk.Frame(self.body)
-        left.pack(side=tk.LEFT, fill=tk.Y, padx=(0, 8))
-        self.names = NameList(left, "Tomograms", self.show)
-        if napari:
-            self.napari = napari_button(left, self, napari, self._layers)
-            self.napari.pack(side=tk.BOTTOM, fill=tk.X, pady=(6, 0))
-        self.names.pack(side=tk.TOP, fill=tk.Y, expand=True)
+        self.names, self.napari = name_column(self, self.show, napari, self._layers)
         page = ttk.Frame(self.body)
         page.pack(side=tk.LEFT, fill=tk.BOTH, expand=True)
         below = ttk.Frame(page)

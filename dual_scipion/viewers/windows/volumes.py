@@ -19,8 +19,8 @@ from dual_scipion.viewers.planes import AXES, PLANES, arrangement
 from dual_scipion.viewers.scene import Picture, Scene
 from dual_scipion.viewers.shown import Progress, Shown
 from dual_scipion.viewers.windows.base import FigurePanel, PluginWindow, bare, draw_scale_bar
-from dual_scipion.viewers.windows.controls import GreyControls, NameList, SliceControls
-from dual_scipion.viewers.windows.outside import napari_button
+from dual_scipion.viewers.windows.controls import GreyControls, SliceControls
+from dual_scipion.viewers.windows.outside import name_column
 from dual_scipion.viewers.windows.spectra import SpectraPane
 
 SIZE = (1180, 700)
@@ -66,13 +66,7 @@ class VolumesWindow(PluginWindow):
         self.repeat(self.look)
 
     def _make_widgets(self, napari: Optional[str]) -> None:
-        left = ttk.Frame(self.body)
-        left.pack(side=tk.LEFT, fill=tk.Y, padx=(0, 8))
-        self.names = NameList(left, "Tomograms", self.show)
-        if napari:
-            self.napari = napari_button(left, self, napari, self._layers)
-            self.napari.pack(side=tk.BOTTOM, fill=tk.X, pady=(6, 0))
-        self.names.pack(side=tk.TOP, fill=tk.Y, expand=True)
+        self.names, self.napari = name_column(self, self.show, napari, self._layers)
         self.tabs = ttk.Notebook(self.body)
         self.tabs.pack(side=tk.LEFT, fill=tk.BOTH, expand=True)
         page = ttk.Frame(self.tabs, padding=6)
