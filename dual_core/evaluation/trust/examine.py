@@ -151,9 +151,7 @@ def examine(
     correlation = float(np.sqrt(np.mean(band_correlations(removed, denoised) ** 2)))
     deviation = flip_deviation(tomogram, denoised, denoise, options.flips)
     counts = count_picks(
-        [denoised, denoised_noise, denoised_same],
-        voxel_size_A,
-        options.diameter_A,
+        [denoised, denoised_noise, denoised_same], voxel_size_A, options.diameter_A,
         options.contrast,
     )
     findings = [
