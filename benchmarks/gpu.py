@@ -2,12 +2,15 @@
 
     python benchmarks/gpu.py --output gpu
     python benchmarks/gpu.py --toy --device cpu --output toy      # to try it
+    python benchmarks/gpu.py --output gpu --data shared/data/shrec_like --only quality
 
 Needs the engine's packages alone and makes its own data: cells of blobs, and tomograms of them
 with a missing wedge and noise. Each part runs in a process of its own with a share of the time
 that is left, so that a part that fails, hangs or breaks the GPU costs its own row alone. Rows go
-to ``OUTPUT/rows.json`` as they are found; at the end ``OUTPUT/table.md`` has them with card,
-driver and date, those without a result marked "not measured" with the reason.
+to ``OUTPUT/rows.json`` as they are found, and stay there when other parts are run later; at the end
+``OUTPUT/table.md`` has them with card, driver and date, those without a result marked "not
+measured" with the reason. ``--data`` takes tomo_0 to 3, grand_4 to 7, and tomo_9 with grand_9 of a
+folder for the parts called *quality*.
 """
 
 from __future__ import annotations
@@ -54,31 +57,70 @@ NOISE = 3.0  # deviations of a tomogram's noise in those of its structure
 WARM, TIMED = 3, 20  # iterations
 SHARE = 0.8  # of the time for a training; opening the data takes the rest
 LIMITS_S = {
-    "train": 60, "ceiling": 20, "quality": 180, "denoise": 60, "simulate": 90, "compensate": 120,
+    "train": 60, "ceiling": 20, "quality": 225, "denoise": 60, "simulate": 90, "compensate": 120,
+    "agreement": 60, "halving": 60,
 }
+QUALITY_S = 180  # of a training whose quality is judged, the opening of its data included
+TOO_LARGE, ROOM_GIB = 64, 12.0  # patches of 64 voxels a side, and memory that does not hold them
 
 
 class Bench:
     """The parts. Each gives a row: numbers by name."""
 
-    def __init__(self, folder: Path, device: str, toy: bool, seconds: float) -> None:
-        self.folder, self.toy, self.seconds = folder, toy, seconds
-        self.name, self.device = device, choose_device(device)
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.folder, self.toy, self.data = args.output, args.toy, args.data
+        self.name, self.device = args.device, choose_device(args.device)
 
     def parts(self) -> Dict[str, Callable[[], Dict[str, Any]]]:
         """Every part by its name, the most wanted first."""
         found: Dict[str, Callable[[], Dict[str, Any]]] = {}
         for precision in PRECISIONS:
             found[f"ceiling {precision}"] = lambda p=precision: self.ceiling(p)
+        found["agreement"] = self.agreement
         for preset in ("standard", "gpu"):
             found[f"train {preset} bfloat16"] = lambda n=preset: self.training(n, "bfloat16")
         for task in ("denoise", "simulate", "compensate"):
             found[f"{task} bfloat16"] = lambda t=task: self.task(t, "bfloat16")
-        found["quality gpu"] = lambda: self.quality("gpu")
         found["denoise float32"] = lambda: self.task("denoise", "float32")
         for preset in ("gpu", "standard"):
             found[f"train {preset} float32"] = lambda n=preset: self.training(n, "float32")
+        found["halving"] = self.halving
+        for preset in ("gpu", "standard"):
+            found[f"quality {preset}"] = lambda n=preset: self.quality(n)
         return found
+
+    def agreement(self) -> Dict[str, Any]:
+        """How far a denoised tomogram is from the processor's, in deviations of that."""
+        model = DualModel.load("general")
+        noisy = open_volume(self.folder / "noisy_9.mrc").load()
+        half = noisy[: len(noisy) // 2]
+        source = self.folder / "agreement.mrc"
+        write_volume(source, half, VOXEL_SIZE_A)
+        found = {}
+        for name, precision in (("cpu", "float32"), (self.name, "float32"), (self.name, "bfloat16")):
+            output = self.folder / "agreed.mrc"
+            denoiser = make_runner(model, name, precision)
+            options = DenoiseOptions(contrast="bright")
+            denoise_tomogram(source, output, model.card, denoiser, options)
+            found[f"{name} {precision}"] = open_volume(output).load()
+        exact = found.pop("cpu float32")
+        return {f"off_{name.split()[1]}": float((other - exact).std() / exact.std())
+                for name, other in found.items()}
+
+    def halving(self) -> Dict[str, Any]:
+        """The batch and the loss after iterations that began with more than memory holds."""
+        if self.device.type == "cuda":
+            there = torch.cuda.get_device_properties(self.device).total_memory / 2**30
+            torch.cuda.set_per_process_memory_fraction(ROOM_GIB / there, self.device)
+        size = {} if self.toy else {"batch": TOO_LARGE}
+        config = preset_config("gpu", **{**self.changes(), **size})
+        data = open_training_data(*self.domains(), config)
+        session = Session(data, config, self.device, use_bfloat16(self.device, "auto"))
+        for _ in range(2):
+            values = session.iterate()
+        losses = [value for name, value in values.items() if name.startswith("loss")]
+        return {"began": config.batch, "batch": session.batch,
+                "finite": bool(np.isfinite(losses).all()), **self.memory()}
 
     def ceiling(self, precision: str) -> Dict[str, Any]:
         """Operations a second of torch's convolution, 3 x 3 x 3, channels last."""
@@ -130,32 +172,37 @@ class Bench:
 
     def quality(self, preset: str) -> Dict[str, Any]:
         """Correlation and PSNR of a denoised tomogram that training has not seen."""
-        noisy, clean = self.domains()
-        config = self.config(preset)
+        noisy, clean, test, truth_of = self.own_data() if self.data is None else (
+            [self.data / f"tomo_{number}.mrc" for number in range(4)],
+            [self.data / f"grand_{number}.mrc" for number in range(4, 8)],
+            self.data / "tomo_9.mrc", self.data / "grand_9.mrc",
+        )
+        changes = self.changes() if self.data is None else {}
+        config = preset_config(preset, **changes)
         rate = self.rows().get(f"train {preset} bfloat16", {}).get("iterations_a_second")
         if rate:  # the schedule of the learning rate is to end within the time
-            number = max(int(SHARE * self.seconds * rate), 4)
-            config = preset_config(preset, **{**self.changes(), "iterations": number})
-        run = self.folder / "quality"
-        limit = SHARE * self.seconds / 60
+            number = min(max(int(SHARE * QUALITY_S * rate), 4), config.iterations)
+            config = preset_config(preset, **{**changes, "iterations": number})
+        run = self.folder / f"quality_{preset}"
+        limit = (QUALITY_S - 10) / 60
         options = RunOptions(device=self.name, precision="auto", time_limit_min=limit, previews=0)
         started = time.perf_counter()
         result = train(noisy, clean, run, config, options)
         seconds = time.perf_counter() - started
         model = DualModel.load(result.model)
-        output = self.folder / "denoised.mrc"
-        denoise_tomogram(
-            self.folder / "noisy_9.mrc", output, model.card, make_runner(model, self.name),
-            DenoiseOptions(contrast="bright"),
-        )
-        truth = standardise(open_volume(self.folder / "cell_9.mrc").load())
-        raw, denoised = (standardise(open_volume(path).load()) for path in
-                         (self.folder / "noisy_9.mrc", output))
+        output = run / "denoised.mrc"
+        options_of_task = DenoiseOptions(**{} if self.data else {"contrast": "bright"})
+        denoise_tomogram(test, output, model.card, make_runner(model, self.name), options_of_task)
+        truth = standardise(open_volume(truth_of).load())
+        raw, denoised = (standardise(open_volume(path).load()) for path in (test, output))
         extent = float(truth.max() - truth.min())
+        sign = 1.0 if float((denoised * truth).mean()) > 0 else -1.0  # dark density
         return {
             "minutes": seconds / 60, "iterations": result.iterations, "finished": result.finished,
-            "psnr_raw_dB": psnr(raw, truth, extent), "psnr_dB": psnr(denoised, truth, extent),
-            "cc_raw": float((raw * truth).mean()), "cc": float((denoised * truth).mean()),
+            "psnr_raw_dB": psnr(sign * raw, truth, extent),
+            "psnr_dB": psnr(sign * denoised, truth, extent),
+            "cc_raw": sign * float((raw * truth).mean()),
+            "cc": sign * float((denoised * truth).mean()),
         }
 
     def task(self, task: str, precision: str) -> Dict[str, Any]:
@@ -205,8 +252,13 @@ class Bench:
 
     def domains(self) -> Any:
         """The training files: tomograms of two cells, and two other cells."""
+        return self.own_data()[:2]
+
+    def own_data(self) -> Any:
+        """Files of the two domains, a tomogram that is not among them, and its truth."""
         names = ("noisy_0", "noisy_1"), ("cell_2", "cell_3")
-        return tuple([self.folder / f"{name}.mrc" for name in chosen] for chosen in names)
+        domains = ([self.folder / f"{name}.mrc" for name in chosen] for chosen in names)
+        return (*domains, self.folder / "noisy_9.mrc", self.folder / "cell_9.mrc")
 
     def make_data(self) -> None:
         """Cells of blobs of two sizes, and tomograms of some of them."""
@@ -266,15 +318,20 @@ def facts(device: torch.device) -> Dict[str, str]:
 
 def run_part(name: str, args: argparse.Namespace, seconds: float) -> Dict[str, Any]:
     """A part in a process of its own; its row, or the reason why there is none."""
-    own = [sys.executable, __file__, "--part", name, "--seconds", str(seconds)]
+    own = [sys.executable, __file__, "--part", name]
     own += ["--device", args.device, "--output", str(args.output), *["--toy"] * args.toy]
+    own += ["--data", str(args.data)] if args.data else []
+    log = args.output / f"{name.replace(' ', '_')}.log"
     try:
-        done = subprocess.run(own, capture_output=True, text=True, timeout=seconds)
+        with open(log, "w", encoding="utf-8") as said:
+            done = subprocess.run(
+                own, stdout=subprocess.PIPE, stderr=said, text=True, timeout=seconds
+            )
     except subprocess.TimeoutExpired:
         return {"not measured": f"took more than {seconds:.0f} s"}
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
-        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        reason = (log.read_text().strip().splitlines() or [f"status {done.returncode}"])[-1]
         return {"not measured": reason[:200]}
     try:
         return dict(json.loads(lines[-1]))
@@ -302,19 +359,22 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--minutes", type=float, default=8.0, help="for everything")
     parser.add_argument("--toy", action="store_true", help="small enough for a CPU")
+    parser.add_argument("--data", type=Path, help="folder with tomograms and grand models")
+    parser.add_argument("--only", nargs="+", help="parts whose names begin so")
     parser.add_argument("--part", help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=float, default=60.0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     ends = time.monotonic() + 60 * args.minutes
     args.output.mkdir(parents=True, exist_ok=True)
-    bench = Bench(args.output, args.device, args.toy, args.seconds)
+    bench = Bench(args)
     if args.part:
         print(json.dumps(bench.parts()[args.part]()))
         return
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    told, rows = facts(bench.device), {}
+    told, rows = facts(bench.device), bench.rows()
     bench.make_data()
     for name in bench.parts():
+        if args.only and not any(name.startswith(begun) for begun in args.only):
+            continue
         left = ends - time.monotonic()
         limit = min(LIMITS_S[name.split()[0]], left)
         rows[name] = run_part(name, args, limit) if left > 5 else {"not measured": "no time left"}
