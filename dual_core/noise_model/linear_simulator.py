@@ -21,8 +21,9 @@ class SimulatedBatch(NamedTuple):
     """Patches of the linear model, ``(count, 1, patch, patch, patch)`` each, float32.
 
     ``noise`` is white. Of a simulator with measured noise ``own_noise`` and ``structure`` are what
-    became of it and of the density in the tomogram; nobody else asks for them, and they cost a
-    transform, memory and a larger checkpoint.
+    became of it and of the density in the tomogram, and ``plain`` is the tomogram with the linear
+    model's noise; nobody else asks for them, and they cost transforms, memory and a larger
+    checkpoint.
     """
 
     tomogram: np.ndarray
@@ -30,11 +31,21 @@ class SimulatedBatch(NamedTuple):
     noise: np.ndarray
     own_noise: Optional[np.ndarray] = None
     structure: Optional[np.ndarray] = None
+    plain: Optional[np.ndarray] = None
 
     @property
     def made(self) -> Tuple[np.ndarray, ...]:
         """The arrays that there are."""
         return tuple(part for part in self if part is not None)
+
+    @property
+    def to_denoise(self) -> np.ndarray:
+        """The tomogram that the denoiser learns from.
+
+        Measured noise fills up the power of the real tomograms, and so it holds what of their
+        structure the linear model has missed. A denoiser that took that for noise would smooth.
+        """
+        return self.tomogram if self.plain is None else self.plain
 
     def each(self, function: Callable[[np.ndarray], np.ndarray]) -> SimulatedBatch:
         """The same with a function of each array."""
@@ -74,9 +85,7 @@ class LinearSimulator:
         field = (side, side, side)
         self._transfer = on_grid(model.transfer, field)
         self._amplitude = on_grid(model.noise_amplitude, field)
-        self._measured = profile is not None
-        if profile is not None:
-            self._amplitude = profile.response(field)
+        self._response = None if profile is None else profile.response(field)
         self._weighting = None if model.weighting is None else on_grid(model.weighting, field)
         self.pool: List[SimulatedBatch] = []
         self.drawn = 0
@@ -109,11 +118,13 @@ class LinearSimulator:
 
     def restore(self, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
         """Put back what `tensors` and `state` gave."""
-        names = SimulatedBatch._fields if self._measured else SimulatedBatch._fields[:3]
-        # Checkpoints of earlier versions hold further arrays of each block.
+        names = SimulatedBatch._fields[: 3 if self._response is None else None]
+        # Checkpoints of earlier versions hold further arrays of each block, or no plain ones.
         count = len({name.split(".")[0] for name in tensors})
         self.pool = [
-            SimulatedBatch(*(tensors[f"{number}.{name}"] for name in names))
+            SimulatedBatch(*(
+                tensors[f"{number}.{name}"] for name in names if f"{number}.{name}" in tensors
+            ))
             for number in range(count)
         ]
         self.drawn = int(state["drawn"])
@@ -130,18 +141,21 @@ class LinearSimulator:
             density = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
             density = density[(slice(MARGIN, -MARGIN),) * 3].copy()
         spectrum *= self._transfer
-        own = scipy.fft.rfftn(noise) * self._amplitude
-        parts: Tuple[np.ndarray, ...] = ()
-        if self._measured:
-            parts = tuple(scipy.fft.irfftn(part, s=padded.shape) for part in (own, spectrum))
-            tomogram = parts[0] + parts[1]
-        else:
-            tomogram = scipy.fft.irfftn(spectrum + own, s=padded.shape)
-        low, high = self._limits
-        tomogram = np.clip(tomogram.astype(np.float32), np.float32(low), np.float32(high))
+        white = scipy.fft.rfftn(noise)
+        tomogram = scipy.fft.irfftn(spectrum + white * self._amplitude, s=padded.shape)
+        tomogram = self._limited(tomogram)
         inside = (slice(MARGIN, -MARGIN),) * 3
-        seen = (tomogram[inside], density, noise[inside], *(part[inside] for part in parts))
+        seen = [tomogram[inside], density, noise[inside]]
+        if self._response is not None:
+            own = scipy.fft.irfftn(white * self._response, s=padded.shape)
+            structure = scipy.fft.irfftn(spectrum, s=padded.shape)
+            measured = self._limited(own + structure)[inside]
+            seen = [measured, *seen[1:], own[inside], structure[inside], seen[0]]
         return SimulatedBatch(*(np.ascontiguousarray(part, dtype=np.float32) for part in seen))
+
+    def _limited(self, tomogram: np.ndarray) -> np.ndarray:
+        low, high = self._limits
+        return np.clip(tomogram.astype(np.float32), np.float32(low), np.float32(high))
 
     def _renew(self, generator: np.random.Generator) -> None:
         """Fill the pool or replace one of its blocks."""

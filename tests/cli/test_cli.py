@@ -106,6 +106,18 @@ def test_module_entry_point_and_version():
     assert done.returncode == 0 and done.stdout.strip() == f"dual {__version__}"
 
 
+@pytest.mark.parametrize("name, own", [("THP_MEM_ALLOC_ENABLE", "1"), ("OMP_WAIT_POLICY", "PASSIVE")])
+def test_what_torch_reads_is_set_before_it_is_loaded_unless_the_user_has(monkeypatch, name, own):
+    seen = []
+    monkeypatch.setattr(cli, "_run", lambda argv: seen.append(os.environ[name]) or 0)
+    monkeypatch.setenv(name, "x")  # so that what main sets goes with this test
+    monkeypatch.delenv(name)
+    assert cli.main([]) == 0
+    monkeypatch.setenv(name, "other")
+    assert cli.main([]) == 0
+    assert seen == [own, "other"]
+
+
 def test_no_arguments_shows_the_overview(capsys):
     assert cli.main([]) == 0
     said = capsys.readouterr().out

@@ -18,14 +18,16 @@ from dual_core.noise_model.full_power.noise_profile import (
     symmetric,
 )
 from dual_core.noise_model.full_power.whole_blocks import (
+    HEIGHT,
     block_of,
     field_power,
     grid_of,
     typical_power,
 )
+from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.noise_model.noise_field import NoiseField
 from dual_core.volumes.interface import Triple
-from dual_core.volumes.patches import StandardisedVolume
+from dual_core.volumes.patches import PatchSource, StandardisedVolume
 from dual_core.volumes.reading import ArrayVolume
 
 SHAPE = (40, 56, 80)
@@ -186,3 +188,31 @@ def test_blank_tomograms_are_refused() -> None:
     with pytest.raises(DualError, match="blank"):
         typical_power([entry], GRID, np.random.default_rng(0))
     assert block_of(GRID)[0] == SHAPE[0]
+
+
+def test_the_denoiser_learns_from_the_noise_of_the_linear_model_and_gs_from_the_measured() -> None:
+    amplitude = np.full((32, HEIGHT, 17), 2.0, np.float32)
+    profile = NoiseProfile(amplitude, amplitude**2, EVERYTHING, (-99.0, 99.0))
+    random = np.random.default_rng(0)
+    cell = random.standard_normal((48, 48, 48), dtype=np.float32)
+    linear = LinearModel(EVERYTHING, 0.5 * EVERYTHING, ())
+    blocks = PatchSource(entries([cell]), 32)
+    simulator = LinearSimulator(linear, blocks, 16, (), (-99.0, 99.0), profile)
+    block = simulator.simulate(random)
+    np.testing.assert_allclose(block.tomogram, block.structure + block.own_noise, atol=1e-4)
+    np.testing.assert_allclose(block.to_denoise, block.structure + 0.5 * block.noise, atol=1e-4)
+    assert block.own_noise.std() == pytest.approx(2.0, rel=0.05)
+
+    kept = simulator.draw_block(np.random.default_rng(3))
+    before = {name: part for name, part in simulator.tensors().items() if "plain" not in name}
+    simulator.restore(before, simulator.state())  # as an earlier version saved it
+    again = simulator.draw_block(np.random.default_rng(3))
+    assert again.tomogram.shape == kept.tomogram.shape
+
+
+def test_without_measured_noise_there_is_one_tomogram() -> None:
+    cell = np.random.default_rng(0).standard_normal((48, 48, 48), dtype=np.float32)
+    linear = LinearModel(EVERYTHING, EVERYTHING, ())
+    simulator = LinearSimulator(linear, PatchSource(entries([cell]), 32), 16, ())
+    block = simulator.simulate(np.random.default_rng(0))
+    assert block.to_denoise is block.tomogram and len(block.made) == 3

@@ -90,7 +90,7 @@ class Draws:
             known = [self._known(self.data.simulator) for _ in range(config.rehearsals)]
             for _ in range(config.generator_rehearsals):
                 block = self.data.simulator.draw_block(random)
-                blocks.append(self._tensors(*block, self._codes(1)))
+                blocks.append(self._tensors(*block[:5], self._codes(1)))
             pairs = self.data.recorrupted
             if pairs and self.iteration >= config.recorrupted_from * config.iterations:
                 recorrupted = [
@@ -155,7 +155,7 @@ class Draws:
             tomogram, turned = (part[np.newaxis, np.newaxis] for part in pair[:2])
             return self._tensors(tomogram, turned, pair.learn[np.newaxis])
         pairs = simulator.draw(self.config.batch, self.generator)
-        return self._tensors(pairs.tomogram, pairs.density)
+        return self._tensors(pairs.to_denoise, pairs.density)
 
     def _codes(self, count: int) -> np.ndarray:
         shape = (count, self.config.network.code_size)
