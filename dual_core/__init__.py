@@ -12,6 +12,8 @@ when they are first used, so that ``import dual_core`` needs the standard librar
 import importlib
 from typing import TYPE_CHECKING, Any, Dict, List
 
+from dual_core.overlap import prepare_torch
+
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def __getattr__(name: str) -> Any:
     """Load a name of the API when it is first asked for (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'dual_core' has no attribute '{name}'")
+    prepare_torch()
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

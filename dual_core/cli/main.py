@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import signal
 import sys
 from types import ModuleType
@@ -21,6 +20,7 @@ from dual_core.cli.parsing import (
 )
 from dual_core.cli.streams import lasting_streams
 from dual_core.errors import DualError
+from dual_core.overlap import prepare_torch
 from dual_core.safety.leftovers import remove_own
 from dual_core.safety.signals import asked_to_end, unwinding_signals
 
@@ -83,22 +83,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     143 the signals SIGHUP, SIGINT and SIGTERM; others are the command's own or an error of the
     program (1). 1 is also the status where nobody read the results to their end.
     """
-    _prepare_torch()
+    prepare_torch()
     with lasting_streams() as output:
         status = _guarded(arguments)
         output.flush()
         return 1 if output.broken and status == 0 else status
-
-
-def _prepare_torch() -> None:
-    """Set what torch and OpenMP read when they are loaded, unless the user has set it."""
-    # Large tensors in pages of 2 MiB. With those of 4 KiB a tenth of a U-Net's time goes into
-    # having memory from the system.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    # A thread that waits for the others sleeps. Otherwise it spins, and where other programs run it
-    # takes the processor from the very thread that it waits for: training beside three busy
-    # programs on two processors took 21 to 27 s an iteration instead of 4 to 5.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _guarded(arguments: Optional[Sequence[str]]) -> int:

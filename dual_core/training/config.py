@@ -62,7 +62,8 @@ class TrainingConfig:
     average_decay : of the exponential moving average of the generators' weights.
     code_pool : noise codes of recent iterations that equation 9 looks at too.
     measured_noise : whether the noise of simulated tomograms has the power that was measured on the
-        real ones (`dual_core.noise_model.full_power`) and Gs makes the structure alone.
+        real ones (`dual_core.noise_model.full_power`) and Gs makes the structure alone; by default
+        with the method ``stable``.
     network : sizes of the six networks.
     contrast, clean_contrast : ``auto``, ``dark`` or ``bright`` density in the two domains.
     voxel_size_A : common voxel size; that of the clean domain by default.
@@ -212,7 +213,7 @@ _WITHOUT_PAIRS: Dict[str, Dict[str, Any]] = {
 
 # The paper's equations as printed, made safe; see docs/training.md for what "stable" changes.
 _METHODS: Dict[str, Dict[str, Any]] = {
-    "stable": {},
+    "stable": {"measured_noise": True},
     "paper": {
         "learning_rate": 1e-4,
         "decay_from": 1.0,
@@ -223,7 +224,6 @@ _METHODS: Dict[str, Dict[str, Any]] = {
         "rehearsals": 0,
         "generator_rehearsals": 0,
         "recorrupted": 0,
-        "measured_noise": False,
         "settle_from": 1.0,
         "average_decay": 0.0,
         "network": NetworkConfig(

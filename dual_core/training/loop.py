@@ -34,7 +34,8 @@ from dual_core.volumes.patches import MEMORY_BUDGET
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
-LENGTHS = ("iterations", "rehearsals", "recorrupted")  # that a preset sets, and versions change
+# What a preset and a method set, and versions change.
+OF_VERSION = ("iterations", "rehearsals", "recorrupted", "measured_noise")
 # Why a run ends; of what several processes have, the last in this list counts.
 REASONS = ("finished", "time limit", "SIGHUP", "SIGINT", "SIGTERM")
 
@@ -90,8 +91,8 @@ def as_begun(
 ) -> TrainingConfig:
     """The configuration to go on with in `run`: what is the preset's there, as it was then.
 
-    A run that another version of DUAL began keeps the length and schedule that its preset had; what
-    is `given` by the user, names of settings, counts as it is.
+    A run that another version of DUAL began keeps the length and schedule that its preset had, and
+    its kind of noise; what is `given` by the user, names of settings, counts as it is.
     """
     try:
         begun = load_config(run / CONFIG)
@@ -103,7 +104,7 @@ def as_begun(
     usual = preset_config(config.preset, config.method, task=config.task)
     kept = {
         name: getattr(begun, name)
-        for name in LENGTHS
+        for name in OF_VERSION
         if name not in given and getattr(config, name) == getattr(usual, name)
     }
     return replace(config, **kept)

@@ -144,9 +144,10 @@ def _add_length_arguments(training: argparse._ArgumentGroup) -> None:
     )
     training.add_argument(
         "--measured-noise",
-        action="store_true",
+        choices=("yes", "no"),
         help="give simulated tomograms noise of the power that was measured on yours, rays of the "
-        "tilts and wedge included, and let Gs make the structure alone",
+        "tilts and wedge included, and let Gs make the structure alone (default: yes with the "
+        "method stable)",
     )
     training.add_argument(
         "--from",
@@ -305,6 +306,7 @@ def _changes(args: argparse.Namespace) -> Dict[str, Any]:
         "noisy_voxel_size_A": args.noisy_voxel_size,
         "clean_voxel_size_A": args.clean_voxel_size,
         "tilt_range_deg": tuple(args.tilt_range) if args.tilt_range else None,
+        "measured_noise": args.measured_noise and args.measured_noise == "yes",
     }
     changes: Dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     changes.update(
@@ -313,6 +315,5 @@ def _changes(args: argparse.Namespace) -> Dict[str, Any]:
         contrast=args.contrast,
         clean_contrast=args.clean_contrast,
         tilt_axis=args.tilt_axis,
-        measured_noise=args.measured_noise,
     )
     return changes
