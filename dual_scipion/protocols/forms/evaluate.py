@@ -26,7 +26,8 @@ def define_evaluation_params(protocol: Any, form: Any) -> None:
     protocol._addInputModel(
         form,
         allowsNull=True,
-        help="Optional: the model that denoised them. With it the report says how far the result "
+        help="Optional: the model that denoised them (where *denoise* adapted it, its output "
+        "AdaptedModel). With it the report says how far the result "
         "can be trusted, for which no truth is needed: what was removed, what the model makes of "
         "mere noise, how much it depends on how the volume lies.",
     )
@@ -34,6 +35,7 @@ def define_evaluation_params(protocol: Any, form: Any) -> None:
     _add_truth(form.addGroup("Known truth (synthetic data)"))
     _add_picks(form.addGroup("Particles"))
     protocol._addContrast(form)
+    protocol._addTiltAxis(form)
     protocol._addMachine(form)
     protocol._addGpu(form)
     protocol._addParallel(form)
