@@ -66,7 +66,11 @@ class ProtDualDenoise(ProtDualTomograms):
             "20 %), and they should come from the same kind of microscope and sample as those it "
             "was trained on; best of all, they are the same.",
         )
-        self._addInputModel(form, help="A model from *train model* or *import model*.")
+        self._addInputModel(
+            form,
+            help="A model from *train model* or *import model*. No model yet? The built-in general "
+            "model of *import model* needs no training.",
+        )
         self._addResult(form)
         self._addMachine(form)
         self._addGpu(form)
@@ -93,11 +97,12 @@ class ProtDualDenoise(ProtDualTomograms):
             default=KEEP_MEASURED.index("auto"),
             display=params.EnumParam.DISPLAY_HLIST,
             label="Keep what was measured?",
-            help="yes: the network's output is combined with the tomogram, so that at no "
+            help="*yes*: the network's output is combined with the tomogram, so that at no "
             "resolution the result is worse than a filtered tomogram. It brings back coarse "
-            "structure that the clean volumes lack, and some grain with it. auto: where the "
-            "model's clean domain was found to lack much of what its tomograms show, as is usual "
-            "with real tomograms of cells. Models of DUAL 0.1 cannot do it.",
+            "structure that the clean volumes lack, and some grain with it; choose it where "
+            "something that you see in the raw tomogram is gone. *auto*: yes where the training "
+            "found that the clean volumes lack much of what the tomograms show, as is usual with "
+            "cells, and with the general and adapted models. Models of DUAL 0.1 cannot do it.",
         )
         group.addParam(
             "adaptMinutes",
@@ -132,7 +137,7 @@ class ProtDualDenoise(ProtDualTomograms):
             params.BooleanParam,
             default=True,
             expertLevel=LEVEL_ADVANCED,
-            label="Write what is explained?",
+            label="Keep the explained part too?",
             help="Yes: the part of the tomogram that the result explains (the result with the "
             "tomogram's own contrast transfer and missing wedge) is kept as well, as "
             "<tsId>_explained.mrc in the folder of the run. *Analyze Results* subtracts it from "

@@ -47,7 +47,7 @@ def _add_choice(group: Any) -> None:
         params.IntParam,
         default=3,
         validators=[params.GE(0, error="must be 0 (all) or more")],
-        label="How many",
+        label="How many tomograms",
         help="Of a larger set so many are examined, evenly spread over it; 0: all. Each takes "
         "about ten times as long as denoising it, and some megabytes in the report.",
     )
@@ -56,7 +56,7 @@ def _add_choice(group: Any) -> None:
         params.StringParam,
         default="",
         expertLevel=LEVEL_ADVANCED,
-        label="tsIds",
+        label="Only these tomograms (tsIds)",
         help="Examine these and no others: tsIds, separated by blanks or commas. Empty: chosen by "
         "the number above.",
     )
@@ -100,8 +100,9 @@ def _add_picks(group: Any) -> None:
         default=150.0,
         validators=[params.GT(0, error="must be more than 0 A")],
         label="Particle diameter (A)",
-        help="Diameter in angstrom of the particles that are counted in the tomogram and in mere "
-        "noise. Take the one that you are interested in.",
+        help="Of the particle that you are interested in, in angstrom. Blobs of this size are "
+        "counted in the denoised tomogram and in what the model makes of mere noise, where there "
+        "should be hardly any.",
     )
     group.addParam(
         "tolerance",

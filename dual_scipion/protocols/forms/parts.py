@@ -138,8 +138,8 @@ class FormParts:
             expertLevel=LEVEL_ADVANCED,
             label="Arithmetic",
             help="*auto* takes bfloat16 where the device is faster with it. Choose *float32* to "
-            "compare results of different machines, or if a training stops with a loss that is "
-            "not finite.",
+            "compare results of different machines, or if a run stops with values that are not "
+            "finite.",
         )
 
     def _addTiles(self, form: Any) -> None:
