@@ -1,72 +1,34 @@
-"""Denoising with adaptation: once for the whole set, whatever runs, streams or is continued."""
+"""Denoising with adaptation: once for the whole set, in a step that all others wait for.
+
+`test_protocols` runs it with a set that grows and a run that is killed.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Dict, List
 from unittest import mock
 
-from pyworkflow.protocol.constants import MODE_RESUME
-
 from dual_core.errors import DualError
 from dual_scipion.protocols.protocol_denoise import ADAPTED
 from dual_scipion.tests import test_protocols
-
-SHAPE = (32, 36, 34)  # the smallest that a model can be adapted to has 32
-MINUTES = 0.001  # a step or two
 
 
 class TestAdaptation(test_protocols.DualTest):
     """One model is adapted, and all runs of the engine denoise with it."""
 
     def adapting(self, tomograms: Any, **values: Any) -> Any:
-        return self.denoise(tomograms, **{"adaptMinutes": MINUTES, **values})
+        return self.denoise(tomograms, **{"adaptMinutes": test_protocols.ONE_STEP, **values})
 
     def prepared(self, count: int, **values: Any) -> Any:
         """A protocol that runs nothing, with its steps inserted."""
-        items = [self.tomogram(f"p{number}", shape=SHAPE) for number in range(count)]
+        items = [self.tomogram(f"p{number}") for number in range(count)]
         protocol = self.adapting(self.inputs.tomograms(items), **values)
         self.saveProtocol(protocol)
         protocol.makePathsAndClean()
         protocol._insertAllSteps()
         return protocol
-
-    def given(self, protocol: Any) -> Dict[str, Any]:
-        """The options of each run of the engine, by their name."""
-        paths = Path(protocol._getExtraPath("parameters")).glob("*.json")
-        return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-
-    def test_a_growing_set_and_continue(self) -> None:
-        source = self.inputs.tomograms([self.tomogram("a", shape=SHAPE)], is_open=True)
-        protocol = self.adapting(source, numberOfThreads=3, streamingSleepOnWait=1)
-        self.assertIn("adapted to the 1 tomograms", " ".join(protocol.warnings()))
-        self.proj.launchProtocol(protocol, wait=False)
-        self.wait(lambda: os.path.exists(protocol.adaptedPath()), protocol)
-        adapted = os.stat(protocol.adaptedPath()).st_mtime_ns
-        broken = self.tomogram("bad", shape=SHAPE)
-        good = Path(broken.getFileName()).read_bytes()
-        Path(broken.getFileName()).write_bytes(good[:5000])
-        self.inputs.append(source, broken, close=True)
-        self.wait(protocol.isFinished, protocol)
-        self.assertEqual(protocol.Tomograms.getTSIds(), ["TS_a"])
-        self.assertEqual(protocol.FailedTomograms.getTSIds(), ["TS_bad"])
-        runs = self.given(protocol)
-        self.assertEqual(sorted(runs), ["TS_a", "TS_bad", "adapt"])
-        self.assertEqual(runs.pop("adapt")["model"], self.modelFile)
-        for options in runs.values():
-            self.assertEqual(options["model"], protocol.adaptedPath())
-            self.assertNotIn("adapt", options)
-        self.assertEqual(protocol.AdaptedModel.getFileName(), protocol.adaptedPath())
-        self.assertTrue(protocol.AdaptedModel.getCard().denoises_only)
-        self.assertIn("adapted once to these tomograms", " ".join(protocol.summary()))
-
-        Path(broken.getFileName()).write_bytes(good)
-        protocol.runMode.set(MODE_RESUME)
-        self.launchProtocol(protocol)
-        self.assertEqual(sorted(protocol.Tomograms.getTSIds()), ["TS_a", "TS_bad"])
-        self.assertEqual(os.stat(protocol.adaptedPath()).st_mtime_ns, adapted, "not once more")
 
     def test_where_nothing_can_be_adapted_to_the_protocol_fails_at_once(self) -> None:
         source = self.inputs.tomograms([self.tomogram("thin", shape=(20, 36, 34))], is_open=True)
