@@ -120,6 +120,11 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             "all reconstruction programs; *x* if the tomograms were turned by 90 degrees in the "
             "plane.",
         )
+        self._defineFilling(group)
+        self._addContrast(group)
+
+    @staticmethod
+    def _defineFilling(group: Any) -> None:
         group.addParam(
             "softEdge",
             params.FloatParam,
@@ -143,7 +148,6 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             "for a missing wedge model and *shells* for a denoising model. Leave it, unless what "
             "fills the wedge looks much stronger or weaker than the rest in the power spectrum.",
         )
-        self._addContrast(group)
 
     # --------------------------- steps ---------------------------
     def _insertAllSteps(self) -> None:

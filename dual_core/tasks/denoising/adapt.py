@@ -185,8 +185,8 @@ class _Run:
                 failed.append(error)
         if not self.tomograms:
             raise failed[0]
-        for error in failed:
-            logger.warning("left out of the adaptation: %s", error)
+        for reason in failed:
+            logger.warning("left out of the adaptation: %s", reason)
 
     def _opened(self, source: Path, card: ModelCard, options: Any) -> _Tomogram:
         volume = open_volume(source, voxel_size_A=options.voxel_size_A)
