@@ -41,7 +41,7 @@ def judge(
     Parameters
     ----------
     run : RunFolder
-        With a model.
+        With a model, whose card tells the tilt axis of the tomograms.
     tomograms, halves : sequence of path
         Halves of the first tomogram, two or none.
     folder : path
@@ -64,6 +64,7 @@ def judge(
         "options": asdict(options),
         "contrast": contrast,
         "voxel_size_A": voxel_size_A,
+        "tilt_axis": None if run.card is None else run.card.tilt_axis,
     }
     text = json.dumps(made_from, indent=1, sort_keys=True)
     mark = folder / MADE_FROM
@@ -83,13 +84,10 @@ def judge(
             done.append(None)
             progress(len(done), total)
 
+        model = DualModel.load(run.model)
+        model.card = run.card or model.card  # its tilt axis may be another than the file's
         networks = networks_of(
-            DualModel.load(run.model),
-            machine.device,
-            machine.precision,
-            machine.tile,
-            machine.halo,
-            on_pass,
+            model, machine.device, machine.precision, machine.tile, machine.halo, on_pass
         )
         trust_report(
             f"{run.name}/{run.model.name}",

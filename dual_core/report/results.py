@@ -69,7 +69,7 @@ def _tomogram(view: TomogramView, first: bool) -> Markup:
     spectra = [
         element("figure", element("figcaption", label), image(picture, alt))
         for label, picture in view.spectra
-        for alt in [f"power spectrum of {label}, xz plane, {view.name}"]
+        for alt in [f"power spectrum of {label}, {view.spectra_plane} plane, {view.name}"]
     ]
     caption = (
         "Power by spatial frequency, all in units of the raw tomogram. Where removed lies on raw "
@@ -84,9 +84,9 @@ def _tomogram(view: TomogramView, first: bool) -> Markup:
         element("h3", "Power spectra"),
         element("div", spectra, class_="panels three spectra"),
         soft(
-            "xz plane: x frequency to the right, z frequency (the beam) upwards, Nyquist at the "
-            "edges; each in a colour scale of its own. The dark double wedge around the vertical "
-            "axis is the missing wedge."
+            f"{view.spectra_plane} plane: {view.spectra_plane[0]} frequency to the right, z "
+            "frequency (the beam) upwards, Nyquist at the edges; each in a colour scale of its "
+            "own. The dark double wedge around the vertical axis is the missing wedge."
         ),
         element(
             "div",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
@@ -47,6 +47,7 @@ class ReportOptions:
     diameter_A : of the particles that the trust report counts.
     contrast, voxel_size_A : of the tomograms.
     tilt_range : for the scores; by default the card's, or -60 to 60 degrees.
+    tilt_axis : of the tomograms, ``y`` or ``x``; by default the card's, or y.
     machine : where the networks run.
     """
 
@@ -60,6 +61,7 @@ class ReportOptions:
     contrast: str = "auto"
     voxel_size_A: Optional[float] = None
     tilt_range: Optional[Tuple[float, float]] = None
+    tilt_axis: Optional[str] = None
     machine: Machine = field(default_factory=Machine)
 
 
@@ -89,6 +91,8 @@ def write_report(
     """
     options = options or ReportOptions()
     folder = open_run(run)
+    if options.tilt_axis and folder.card is not None:
+        folder = replace(folder, card=replace(folder.card, tilt_axis=options.tilt_axis))
     output = Path(output) if output is not None else folder.path / NAME
     if output.is_dir():
         raise DualError(f"{output}: is a folder; give the name of the HTML file for --output")
@@ -120,12 +124,14 @@ def _results(
         logger.warning("%s has no model yet: the report shows the training only", run.path)
         return [], trust, "the run has no model yet."
     files = output.with_name(f"{output.stem}_files")
-    denoise = DenoiseOptions(contrast=options.contrast, voxel_size_A=options.voxel_size_A)
+    denoise = DenoiseOptions(
+        contrast=options.contrast, voxel_size_A=options.voxel_size_A, tilt_axis=options.tilt_axis
+    )
     volumes = denoised_volumes(
         run, inputs, options.denoised, files, denoise, options.machine, bar
     )
     told = None if run.card is None else run.card.tilt_range_deg
-    tilts = options.tilt_range or told or DEFAULT_TILTS
+    tilts = (options.tilt_range or told or DEFAULT_TILTS, _axis(run, options))
     views = [
         view_tomogram(one, volume, tilts, explained_of(run, one, volume))
         for one, volume in zip(inputs, volumes)
@@ -143,21 +149,18 @@ def _results(
     )
     try:
         trust = judge(
-            run,
-            options.tomograms,
-            options.halves,
-            files / "trust",
-            trusted,
-            options.contrast,
-            options.voxel_size_A,
-            options.machine,
-            bar,
+            run, options.tomograms, options.halves, files / "trust", trusted,
+            options.contrast, options.voxel_size_A, options.machine, bar,
         )
     except DualError as error:
         # A model that cannot be judged is news as well: the page must say so.
         logger.warning("the trust report cannot be made: %s", error)
         return views, None, _without_folders(str(error), options)
     return views, trust, ""
+
+
+def _axis(run: RunFolder, options: ReportOptions) -> str:
+    return options.tilt_axis or ("y" if run.card is None else run.card.tilt_axis)
 
 
 def _without_folders(message: str, options: ReportOptions) -> str:
@@ -222,20 +225,22 @@ def render(
 def _commands(run: RunFolder, options: ReportOptions) -> List[str]:
     model = f"{run.name}/{run.model.name}"
     names = [Path(path).name for path in options.tomograms]
+    axis = ["--tilt-axis", options.tilt_axis] if options.tilt_axis else []
     commands = [training_command(run)]
     if not names:
         return [*commands, quoted(["dual", "report", run.name])]
-    commands.append(quoted(["dual", "denoise", "--model", model, *names, "--output", "denoised"]))
+    words = ["dual", "denoise", "--model", model, *names, "--output", "denoised", *axis]
+    commands.append(quoted(words))
     truths = [Path(path).name for path in options.truths]
     for name, truth in zip(names, truths):
         denoised = f"denoised/{Path(name).stem}_denoised.mrc"
         words = ["dual", "evaluate", "volumes", "--truth", truth, name, denoised]
-        commands.append(quoted([*words, "--output", f"scores_{Path(name).stem}"]))
+        commands.append(quoted([*words, "--output", f"scores_{Path(name).stem}", *axis]))
     halves = ["--halves", *(Path(path).name for path in options.halves)] if options.halves else []
     if options.trust:
         words = ["dual", "evaluate", "trust", "--model", model, *names, *halves]
-        commands.append(quoted([*words, "--output", "trust"]))
+        commands.append(quoted([*words, "--output", "trust", *axis]))
     words = ["dual", "report", run.name, "--tomograms", *names]
     truth_words = ["--truth", *truths] if truths else []
-    commands.append(quoted([*words, *truth_words, *halves]))
+    commands.append(quoted([*words, *truth_words, *halves, *axis]))
     return commands

@@ -47,7 +47,7 @@ class ProtDualAverage(ProtDualBase):
     *How to read it*: the summary says whether there is a ball, of which radius, and how high it is
     in deviations of the tomograms. Picks in mere noise give a ball as well, since maxima were
     picked, but a low one. Compare the height with that of picks that are known to be right, or
-    with that of the best picks alone (*Best picks of each*).
+    with that of the best picks alone (*Best picks of each tomogram*).
 
     Method: [[https://doi.org/10.1101/2024.03.02.583135][Zeng et al. 2024]]
     """
@@ -87,7 +87,7 @@ class ProtDualAverage(ProtDualBase):
             default=0,
             validators=[params.GE(0, error="must be 0 (all) or more")],
             expertLevel=LEVEL_ADVANCED,
-            label="Best picks of each",
+            label="Best picks of each tomogram",
             help="Take so many picks of each tomogram, those with the highest scores; 0: all. If "
             "the best ones give a higher ball than all, some of the others are wrong.",
         )

@@ -115,11 +115,16 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             choices=list(TILT_AXES),
             default=TILT_AXES.index("y"),
             expertLevel=LEVEL_ADVANCED,
-            label="Tilt axis",
+            label="Tilt axis of the tomograms",
             help="Axis of the tomogram that the sample was tilted about. It is *y* after nearly "
             "all reconstruction programs; *x* if the tomograms were turned by 90 degrees in the "
             "plane.",
         )
+        self._defineFilling(group)
+        self._addContrast(group)
+
+    @staticmethod
+    def _defineFilling(group: Any) -> None:
         group.addParam(
             "softEdge",
             params.FloatParam,
@@ -127,8 +132,9 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             validators=[params.Range(0, 90, error="must be from 0 to 90 degrees")],
             expertLevel=LEVEL_ADVANCED,
             label="Soft edge (degrees)",
-            help="Over how many degrees inside the wedge the prediction fades in. A hard edge (0) "
-            "makes stripes, then make it wider; more than 10 leaves a part of the wedge empty.",
+            help="Over how many degrees inside the wedge the prediction fades in. Where the result "
+            "has stripes along the edge of the wedge, make it wider; more than 10 leaves a part "
+            "of the wedge empty.",
         )
         group.addParam(
             "amplitude",
@@ -136,12 +142,12 @@ class ProtDualCompensateWedge(ProtDualTomograms):
             choices=list(AMPLITUDES),
             default=AMPLITUDES.index("auto"),
             expertLevel=LEVEL_ADVANCED,
-            label="Amplitude of what fills",
-            help="*shells*: fitted to what is measured, for each frequency. *single*: one factor "
-            "for all. *model*: as the network gives it. *auto* takes *model* for a missing wedge "
-            "model and *shells* for a denoising model, and need not be changed but to compare.",
+            label="Strength of what fills the wedge",
+            help="*shells*: as strong as what was measured, frequency by frequency. *single*: one "
+            "factor for all frequencies. *model*: as the network gives it. *auto* takes *model* "
+            "for a missing wedge model and *shells* for a denoising model. Leave it, unless what "
+            "fills the wedge looks much stronger or weaker than the rest in the power spectrum.",
         )
-        self._addContrast(group)
 
     # --------------------------- steps ---------------------------
     def _insertAllSteps(self) -> None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from enum import Enum
 from typing import Any, Dict, List
 
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
+from pyworkflow.utils.retry_streaming import retry_on_sqlite_lock
 from tomo.objects import SetOfTomograms
 
+from dual_core.errors import DualError
 from dual_scipion import convert
+from dual_scipion.objects import DualModel
+from dual_scipion.protocols.forms.parts import TILT_AXES
+from dual_scipion.protocols.parts.engine_batch import EngineBatch, Member
 from dual_scipion.protocols.parts.engine_record import range_text, read_results
 from dual_scipion.protocols.parts.input_warnings import foreign_halves, halves_warnings
 from dual_scipion.protocols.parts.protocol_tomograms import ProtDualTomograms
 
+logger = logging.getLogger(__name__)
+
+ADAPTED = "adapted.safetensors"  # as the engine calls it
+ADAPTED_ON = 12  # tomograms; of more the engine takes so many, evenly
 KEEP_MEASURED = ("auto", "yes", "no")  # as the engine has them
 
 
@@ -21,6 +32,7 @@ class DenoiseOutputs(Enum):
     """What the protocol makes."""
 
     Tomograms = SetOfTomograms
+    AdaptedModel = DualModel  # with "Adapt for (minutes)"
 
 
 class ProtDualDenoise(ProtDualTomograms):
@@ -54,7 +66,11 @@ class ProtDualDenoise(ProtDualTomograms):
             "20 %), and they should come from the same kind of microscope and sample as those it "
             "was trained on; best of all, they are the same.",
         )
-        self._addInputModel(form, help="A model from *train model* or *import model*.")
+        self._addInputModel(
+            form,
+            help="A model from *train model* or *import model*. No model yet? The built-in general "
+            "model of *import model* needs no training.",
+        )
         self._addResult(form)
         self._addMachine(form)
         self._addGpu(form)
@@ -81,11 +97,12 @@ class ProtDualDenoise(ProtDualTomograms):
             default=KEEP_MEASURED.index("auto"),
             display=params.EnumParam.DISPLAY_HLIST,
             label="Keep what was measured?",
-            help="yes: the network's output is combined with the tomogram, so that at no "
+            help="*yes*: the network's output is combined with the tomogram, so that at no "
             "resolution the result is worse than a filtered tomogram. It brings back coarse "
-            "structure that the clean volumes lack, and some grain with it. auto: where the "
-            "model's clean domain was found to lack much of what its tomograms show, as is usual "
-            "with real tomograms of cells. Models of DUAL 0.1 cannot do it.",
+            "structure that the clean volumes lack, and some grain with it; choose it where "
+            "something that you see in the raw tomogram is gone. *auto*: yes where the training "
+            "found that the clean volumes lack much of what the tomograms show, as is usual with "
+            "cells, and with the general and adapted models. Models of DUAL 0.1 cannot do it.",
         )
         group.addParam(
             "adaptMinutes",
@@ -95,12 +112,14 @@ class ProtDualDenoise(ProtDualTomograms):
             label="Adapt for (minutes)",
             help="First train the model further on these tomograms for so long; no clean "
             "volumes are needed. 0: take it as it is. For the built-in general model, or one from "
-            "other tomograms: 2 on a GPU, 10 on a CPU. Each run of the engine adapts to its own "
-            "tomograms (*Tomograms per run*, an expert field) and takes so long each time: for "
-            "more than some tens of tomograms train a model instead.",
+            "other tomograms: 2 on a GPU, 10 on a CPU. It is done once, on up to twelve tomograms "
+            "spread evenly over the set, and all are denoised with the same adapted model, which "
+            "is the output AdaptedModel. Of a set that still grows, those that are there at the "
+            "start are taken.",
         )
         self._addFiles(group)
         self._addContrast(group)
+        self._addTiltAxis(group)
 
     @staticmethod
     def _addFiles(group: Any) -> None:
@@ -118,7 +137,7 @@ class ProtDualDenoise(ProtDualTomograms):
             params.BooleanParam,
             default=True,
             expertLevel=LEVEL_ADVANCED,
-            label="Write what is explained?",
+            label="Keep the explained part too?",
             help="Yes: the part of the tomogram that the result explains (the result with the "
             "tomogram's own contrast transfer and missing wedge) is kept as well, as "
             "<tsId>_explained.mrc in the folder of the run. *Analyze Results* subtracts it from "
@@ -139,7 +158,54 @@ class ProtDualDenoise(ProtDualTomograms):
 
     # --------------------------- steps ---------------------------
     def _insertAllSteps(self) -> None:
-        self.insertTomogramSteps(self.denoiseStep, self.closeOutputsStep)
+        first = self.adaptStep if self.adaptMinutes.get() else None
+        self.insertTomogramSteps(self.denoiseStep, self.closeOutputsStep, first)
+
+    def adaptStep(self, begun: str) -> None:
+        """Adapt the model to the tomograms that there are by now, unless that has been done.
+
+        A run that was killed goes on where the engine last saved.
+        """
+        if not os.path.exists(self.adaptedPath()):
+            with self._lock:
+                tomograms = list(self._tomograms.values())
+            folder = self._getExtraPath("adaptation")
+            self.cleanFolder(os.path.join(folder, "in"))
+            members = {}
+            for tomogram in tomograms:
+                name, path = next(iter(self.inputFiles(tomogram).items()))  # without its half maps
+                members[convert.ts_id(tomogram)] = Member({name: path}, {})
+            batch = EngineBatch(folder, members)
+            made = batch.path(ADAPTED)
+            options = {
+                **self.engineOptions(tomograms[0]),
+                "model": self.inputModel.get().getFileName(),
+                "explained": False,
+                "adapt": self.adaptMinutes.get() or None,
+                "adapt_only": True,
+                "resume": True,
+                "tomograms": batch.link(),
+                "output": batch.output,
+            }
+            try:
+                self.runEngine("denoise", options, [made], "adapt")
+            except DualError as error:
+                raise DualError(f"adapting the model: {batch.named(str(error))}") from error
+            os.replace(made, self.adaptedPath())
+        self._defineAdapted()
+
+    @retry_on_sqlite_lock(log=logger)
+    def _defineAdapted(self) -> None:
+        with self._lock:
+            if getattr(self, "AdaptedModel", None) is None:
+                model = DualModel.fromFile(self.adaptedPath())
+                self._defineOutputs(AdaptedModel=model)
+                for pointer in (self.inputTomograms, self.inputModel):
+                    self._defineSourceRelation(pointer, model)
+
+    def adaptedPath(self) -> str:
+        """Where the adapted model is kept; it is there when the adaptation is complete."""
+        return str(self._getExtraPath(ADAPTED))
 
     def denoiseStep(self, ts_ids: List[str], begun: str) -> None:
         """Denoise these tomograms in one run of the engine; register each when it is finished."""
@@ -148,13 +214,14 @@ class ProtDualDenoise(ProtDualTomograms):
     # --------------------------- the engine's options and files ---------------------------
     def engineOptions(self, tomogram: Any) -> Dict[str, Any]:
         """The options of ``dual denoise`` for a tomogram."""
+        adapted = self.adaptMinutes.get() > 0
         return {
-            "model": self.inputModel.get().getFileName(),
+            "model": self.adaptedPath() if adapted else self.inputModel.get().getFileName(),
             "strength": self.strength.get(),
             "explained": self.writeExplained.get(),
-            "adapt": self.adaptMinutes.get() or None,
             "keep_measured": KEEP_MEASURED[self.keepMeasured.get()],
             "contrast": self.getEnumText("contrast"),
+            "tilt_axis": TILT_AXES[self.getEnumText("tiltAxis")],
             "output_contrast": ("as-input", "as-model")[self.outputContrast.get()],
             "voxel_size": tomogram.getSamplingRate(),
             **self.machineOptions(),
@@ -196,6 +263,13 @@ class ProtDualDenoise(ProtDualTomograms):
             items = list(self.iterInput())
             warnings += halves_warnings(items, "their results will have none")
             warnings += foreign_halves(items)
+        grows = tomograms is not None and tomograms.isStreamOpen()
+        if grows and self.adaptMinutes.get() and tomograms.getSize() < ADAPTED_ON:
+            warnings.append(
+                f"The input set still grows, and the model will be adapted to the "
+                f"{tomograms.getSize()} tomograms that there are by now. Where the tomograms "
+                f"differ, begin when there are {ADAPTED_ON}."
+            )
         warnings += self.tiltWarnings(model, map(convert.tilt_range, self.iterInput()))
         return warnings + self.contrastWarnings(model)
 
@@ -203,7 +277,8 @@ class ProtDualDenoise(ProtDualTomograms):
         summary = super()._summary()
         summary.append(f"Strength {self.strength.get():g}, with {self.inputModel.get()}.")
         if self.adaptMinutes.get():
-            summary.append(f"Adapted to the tomograms for {self.adaptMinutes.get():g} minutes.")
+            minutes = self.adaptMinutes.get()
+            summary.append(f"Model adapted once to these tomograms, for {minutes:g} minutes.")
         results = read_results(self.figuresPath(i) for i in sorted(self.registeredTsIds()))
         found = [one["correlation"] for one in results if one.get("correlation") is not None]
         if found:
@@ -214,8 +289,11 @@ class ProtDualDenoise(ProtDualTomograms):
         model = self.inputModel.get()
         if not self.doneCount() or model is None:
             return []
+        minutes = self.adaptMinutes.get()
+        adapted = f" and adapted to these tomograms for {minutes:g} minutes" if minutes else ""
         return [
             f"{self.doneCount()} tomograms were denoised with DUAL [Zeng2024DUAL] (strength "
             f"{self.strength.get():g}), with a model trained without labels or half maps for "
-            f"{model.getIterations()} iterations at {model.getVoxelSize():.2f} A per voxel."
+            f"{model.getIterations()} iterations at {model.getVoxelSize():.2f} A per voxel"
+            f"{adapted}."
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from enum import Enum
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Tuple
 
 from pwem.objects import EMFile
 from pyworkflow.utils import createAbsLink
@@ -14,6 +14,7 @@ from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.coordinates import items_by_ts_id, picks_of, write_picks
 from dual_scipion.protocols.forms.evaluate import define_evaluation_params
+from dual_scipion.protocols.forms.parts import TILT_AXES
 from dual_scipion.protocols.parts import evaluation_numbers, input_warnings
 from dual_scipion.protocols.parts.evaluation_inputs import Examined, link_files, truths_by_ts_id
 from dual_scipion.protocols.parts.protocol_base import ProtDualBase
@@ -85,20 +86,19 @@ class ProtDualEvaluate(ProtDualBase):
                 beside = os.path.join(os.path.dirname(path), name)
                 if os.path.exists(beside):
                     createAbsLink(os.path.abspath(beside), os.path.join(run, name))
-        truths = [truth for _, _, truth in links if truth is not None]
         halves = convert.half_paths(first) if model is not None else []
         options = {
             "run": run,
             "tomograms": [raw for raw, _, _ in links],
             "denoised": [denoised for _, denoised, _ in links],
-            "truth": truths or None,
+            "truth": [truth for _, _, truth in links if truth is not None] or None,
             "halves": [os.path.abspath(path) for path in halves] or None,
             "output": self.reportPath(),
             "diameter": self.diameter.get(),
             "no_trust": model is None,
             "contrast": self.getEnumText("contrast"),
             "voxel_size": first.getSamplingRate(),
-            "tilt_range": self._tiltRange(),
+            **self._tilts(),
             **self.machineOptions(),
         }
         self.runEngine("report", options, [self.reportPath()])
@@ -114,7 +114,7 @@ class ProtDualEvaluate(ProtDualBase):
             "model": self.inputModel.get().getFileName(),
             "contrast": self.getEnumText("contrast"),
             "voxel_size": self.examined()[0].raw.getSamplingRate(),
-            "tilt_range": self._tiltRange(),
+            **self._tilts(),
             "output": os.path.dirname(self._halvesPath()),
             **self.machineOptions(),
         }
@@ -134,7 +134,8 @@ class ProtDualEvaluate(ProtDualBase):
                 "volumes": [raw, denoised],
                 "truth": truth,
                 "voxel_size": one.raw.getSamplingRate(),
-                "tilt_range": self._tiltRange(),
+                **self._tilts(),
+                "tilt_axis": self.tiltAxisOfTomograms(),
                 "output": os.path.dirname(self._scoresPath(one)),
             }
             self.runEngine(
@@ -242,8 +243,9 @@ class ProtDualEvaluate(ProtDualBase):
             for name in names
         ]
 
-    def _tiltRange(self) -> Optional[Tuple[float, float]]:
-        return convert.common_tilt_range(one.raw for one in self.examined())
+    def _tilts(self) -> Dict[str, Any]:
+        found = convert.common_tilt_range(one.raw for one in self.examined())
+        return {"tilt_range": found, "tilt_axis": TILT_AXES[self.getEnumText("tiltAxis")]}
 
     def _pickedTsIds(self) -> List[str]:
         """Tomograms with known particles that were picked; perhaps nothing was found in them."""

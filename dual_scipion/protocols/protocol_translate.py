@@ -98,8 +98,9 @@ class ProtDualTranslate(NoiseSource, ProtDualTomograms):
             allowsNull=True,
             condition=NOISY,
             label="Noise like that of (optional)",
-            help="Tomograms of the noisy domain whose noise is imitated; each tomogram takes the "
-            "next one of the set. Empty: noise of all kinds that the model has learned.",
+            help="Tomograms of the noisy domain whose noise is imitated: that of the first for "
+            "the first tomogram, and so on, from the first again where they run out. Empty: noise "
+            "of all kinds that the model has learned.",
         )
         add_noise_contrast(group, condition=NOISY)
         group.addParam(

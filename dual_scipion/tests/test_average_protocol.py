@@ -75,7 +75,7 @@ class TestAverage(test_chaining.PickingTest):
         return protocol
 
     def average(self, coordinates: Any, raw: Any, **values: Any) -> Any:
-        protocol = self.newProtocol(ProtDualAverage, **values)
+        protocol = self.newProtocol(ProtDualAverage, **{"numberOfThreads": 1, **values})
         protocol.inputCoordinates.set(coordinates)
         protocol.inputCoordinates.setExtended("Coordinates")
         protocol.inputTomograms.set(raw)

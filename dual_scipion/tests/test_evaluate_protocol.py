@@ -126,7 +126,7 @@ class TestEvaluate(BaseTest):
 
     def test_a_model_is_judged(self) -> None:
         model = self.inputs.model(support.tiny_model())
-        protocol = self.evaluation(inputModel=model, tsIds="TS_1")
+        protocol = self.evaluation(inputModel=model, tsIds="TS_1", tiltAxis=2)
         self.assertEqual(protocol.validate(), [])
         self.launchProtocol(protocol)
         numbers = json.loads(Path(protocol._getExtraPath("numbers.json")).read_text())
@@ -138,6 +138,7 @@ class TestEvaluate(BaseTest):
         self.assertIn("TS_1", text)
         self.assertNotIn(str(self.folder), text, "a page that is sent on tells no folders")
         self.assertIn("training", text.lower())
+        self.assertIn("yz plane: y frequency", text, "across the tilt axis x")
         self.assertEqual(len(self.proj.getSourceParents(protocol.Report)), 3)
 
     def with_halves(self, seed: int) -> Any:
@@ -178,6 +179,7 @@ class TestEvaluate(BaseTest):
         options = json.loads(Path(protocol._getExtraPath("parameters/halves.json")).read_text())
         self.assertEqual(len(options["pair"]), 1)
         self.assertEqual(tuple(options["tilt_range"]), support.TILTS_DEG)
+        self.assertNotIn("tilt_axis", options, "that of the model")
 
         os.unlink(pairs[0][0])
         self.assertEqual(protocol.halved(), pairs[1:])
@@ -185,6 +187,27 @@ class TestEvaluate(BaseTest):
             protocol.halvesStep()
         protocol.createOutputStep()
         self.assertIn("could not be compared: it is constant", " ".join(protocol.summary()))
+
+    def test_the_tilt_axis_is_said_where_it_is_set(self) -> None:
+        model = self.inputs.model(support.tiny_model())
+        one = self.items("turned", 1.0, names=("TS_7",))
+        halves = [one[0].getFileName()] * 2
+        raw = self.inputs.tomograms([support.tomogram(halves[0], "TS_7", halves=halves)])
+        inputs = {"inputTomograms": raw, "inputDenoised": raw, "inputTruth": raw}
+        for values, engine, truth in (
+            ({}, [None, None], "y"),
+            ({"tiltAxis": 2}, ["x", "x"], "x"),
+            ({"tiltAxis": 1}, ["y", "y"], "y"),
+        ):
+            protocol = self.evaluation(inputModel=model, **inputs, **values)
+            self.saveProtocol(protocol)
+            protocol.makePathsAndClean()
+            with mock.patch.object(protocol, "runEngine") as run:
+                protocol.reportStep()
+                protocol.halvesStep()
+                protocol.truthStep()
+            found = [call[0][1]["tilt_axis"] for call in run.call_args_list]
+            self.assertEqual(found, [*engine, truth])
 
     def test_what_the_form_checks(self) -> None:
         nothing = self.evaluation()

@@ -62,9 +62,9 @@ class TestGui(BaseTest):
         noisy = inputs.tomograms(items)
         clean = support.write_volume(cls.folder / "clean.mrc", support.density())
         cells = inputs.tomograms([support.tomogram(clean, "cell")])
-        train = cls.newProtocol(
-            ProtDualTrain, useGpu=False, iterations=3, patchSize=24, batchSize=1
-        )
+        # One thread: four that wait for each other on two busy cores take ten times as long.
+        tiny = {"iterations": 3, "patchSize": 24, "batchSize": 1}
+        train = cls.newProtocol(ProtDualTrain, useGpu=False, numberOfThreads=1, **tiny)
         cls.run_on(train, inputTomograms=(noisy, "Tomograms"), inputClean=(cells, "Tomograms"))
         denoise = cls.newProtocol(
             ProtDualDenoise, useGpu=False, numberOfThreads=1, binThreads=1, tile=32, halo=4
@@ -74,7 +74,7 @@ class TestGui(BaseTest):
             ProtDualPickDog, numberOfThreads=1, binThreads=1, diameter=60.0, pickBy=1, number=5
         )
         cls.run_on(pick, inputTomograms=(denoise, "Tomograms"))
-        average = cls.newProtocol(ProtDualAverage, boxSize=9)
+        average = cls.newProtocol(ProtDualAverage, boxSize=9, numberOfThreads=1)
         cls.run_on(
             average, inputCoordinates=(pick, "Coordinates"), inputTomograms=(noisy, "Tomograms")
         )

@@ -149,7 +149,3 @@ class TestModels(test_protocols.DualTest):
         self.assertEqual(denoise.validate(), [])
         self.launchProtocol(denoise)
         self.assertEqual(denoise.Tomograms.getSize(), 1)
-        self.assertIsNone(denoise.engineOptions(self.tomogram("first"))["adapt"])
-        denoise.adaptMinutes.set(2.5)
-        self.assertEqual(denoise.engineOptions(self.tomogram("first"))["adapt"], 2.5)
-        self.assertIn("Adapted to the tomograms for 2.5 minutes", " ".join(denoise.summary()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ from dual_scipion.tests import support
 
 ORIGIN = (-100.0, -50.0, 20.0)
 PATIENCE_S = 300.0
+TO_ADAPT = (32, 36, 34)  # a tomogram that a model can be adapted to has 32 voxels along each axis
+ONE_STEP = 0.001  # minutes
 
 
 class DualTest(TestBaseCentralizedLayer):
@@ -185,25 +188,43 @@ class TestDenoise(DualTest):
         self.assertIn("does not exist", protocol.getErrorMessage())
         self.assertEqual(protocol.FailedTomograms.getSize(), 1)
 
-    def test_open_set_is_followed_and_a_killed_run_goes_on(self) -> None:
-        source = self.inputs.tomograms([self.tomogram("s0")], is_open=True)
-        protocol = self.denoise(source, numberOfThreads=3, streamingSleepOnWait=1)
+    def test_open_set_is_followed_and_a_killed_run_goes_on_with_one_adapted_model(self) -> None:
+        source = self.inputs.tomograms([self.tomogram("s0", shape=TO_ADAPT)], is_open=True)
+        values = {"numberOfThreads": 3, "streamingSleepOnWait": 1, "adaptMinutes": ONE_STEP}
+        protocol = self.denoise(source, **values)
+        self.assertIn("adapted to the 1 tomograms", " ".join(protocol.warnings()))
         self.proj.launchProtocol(protocol, wait=False)
         self.wait(lambda: protocol.doneCount() == 1, protocol)
         self.proj.stopProtocol(protocol)
         before = self.times(protocol, ["s0"])
+        adapted = os.stat(protocol.adaptedPath()).st_mtime_ns
 
-        self.inputs.append(source, self.tomogram("s1"), close=False)
+        self.inputs.append(source, self.tomogram("s1", shape=TO_ADAPT), close=False)
         protocol.runMode.set(MODE_RESUME)
         self.proj.launchProtocol(protocol, wait=False)
         self.wait(lambda: protocol.doneCount() == 2, protocol)
         self.assertTrue(protocol.Tomograms.isStreamOpen())
-        self.inputs.append(source, self.tomogram("s2"), close=True)
+        self.inputs.append(source, self.tomogram("s2", shape=TO_ADAPT), close=True)
         self.wait(protocol.isFinished, protocol)
         self.assertEqual(sorted(protocol.Tomograms.getTSIds()), ["TS_s0", "TS_s1", "TS_s2"])
         self.assertEqual(protocol.Tomograms.getSize(), 3)
         self.assertFalse(protocol.Tomograms.isStreamOpen())
         self.assertEqual(self.times(protocol, ["s0"]), before, "what is done is not done again")
+        self.check_adapted(protocol, adapted, ["TS_s0", "TS_s1", "TS_s2"])
+
+    def check_adapted(self, protocol: Any, made: int, names: List[str]) -> None:
+        """All were denoised with the model that was made then, and no other was."""
+        self.assertEqual(os.stat(protocol.adaptedPath()).st_mtime_ns, made)
+        paths = Path(protocol._getExtraPath("parameters")).glob("*.json")
+        runs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+        self.assertEqual(sorted(runs), [*names, "adapt"])
+        self.assertEqual(runs.pop("adapt")["model"], self.modelFile)
+        for options in runs.values():
+            self.assertEqual(options["model"], protocol.adaptedPath())
+            self.assertNotIn("adapt", options)
+        self.assertEqual(protocol.AdaptedModel.getFileName(), protocol.adaptedPath())
+        self.assertTrue(protocol.AdaptedModel.getCard().denoises_only)
+        self.assertIn("adapted once to these tomograms", " ".join(protocol.summary()))
 
     def test_what_the_form_checks(self) -> None:
         item = self.tomogram("v")
@@ -213,6 +234,10 @@ class TestDenoise(DualTest):
         self.assertTrue(any("the same tsId" in error for error in twice.validate()))
         fine = self.denoise(self.inputs.tomograms([item]))
         self.assertEqual((fine.validate(), fine.warnings()), ([], []))
+        self.assertIsNone(fine.engineOptions(item)["tilt_axis"], "that of the model")
+        fine.tiltAxis.set(2)
+        self.assertEqual(fine.engineOptions(item)["tilt_axis"], "x")
+        self.assertEqual(fine.tiltAxisOfTomograms(), "x")
         fine.strength.set(1.5)
         self.assertTrue(any("from 0 to 1" in error for error in fine.validate()))
         foreign = self.denoise(self.inputs.tomograms([item], voxel_size_A=13.0), denoiseHalves=True)

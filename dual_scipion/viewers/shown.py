@@ -104,16 +104,6 @@ def input_tomograms(protocol: Any) -> Dict[str, Any]:
     return items_by_ts_id(tomograms)
 
 
-def tilt_axis(protocol: Any) -> str:
-    """The tilt axis of the tomograms of a protocol, by its form or its model; ``y`` if unknown."""
-    if hasattr(protocol, "tiltAxis"):
-        return str(protocol.getEnumText("tiltAxis"))
-    try:
-        return str(protocol.inputModel.get().getCard().tilt_axis)
-    except (AttributeError, DualError):  # no model, or its file is gone
-        return "y"
-
-
 def _processed(
     protocol: Any,
     title: str,
@@ -123,7 +113,7 @@ def _processed(
     """Of a protocol that makes a tomogram from each tomogram."""
     tomograms = input_tomograms(protocol)
     registered = protocol.registeredTsIds(protocol._outputName())
-    axis = tilt_axis(protocol)
+    axis = protocol.tiltAxisOfTomograms()
     items = []
     for name, tomogram in tomograms.items():
         result = protocol.resultFiles(tomogram)[0]
@@ -164,7 +154,7 @@ def _translated(protocol: Any) -> Progress:
 
 def _simulated(protocol: Any) -> Progress:
     grand_models = input_tomograms(protocol)
-    axis = tilt_axis(protocol)
+    axis = protocol.tiltAxisOfTomograms()
     registered = protocol.registeredTsIds(protocol._outputName())
     items = []
     total = 0

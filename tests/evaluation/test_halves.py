@@ -154,6 +154,25 @@ def test_command_on_halves_of_the_simulator(tmp_path, simulated, capsys):
     assert [shell["ratio"] for shell in told["shells"]] == pytest.approx(ratios)
 
 
+def test_tilt_axis_x_is_the_same_of_the_turned_halves(tmp_path, simulated):
+    config = NetworkConfig(channels=(2, 3), noise_channels=(2, 2, 2), code_size=4)
+    torch.manual_seed(0)
+    DualModel(config, ModelCard(VOXEL_SIZE_A, "bright", plain_config(config))).save(
+        tmp_path / "model.safetensors"
+    )
+    turned = [str(tmp_path / f"turned_{name}.mrc") for name in ("odd", "even")]
+    for path, source in zip(turned, simulated):
+        write_volume(path, open_volume(source).load().swapaxes(1, 2), VOXEL_SIZE_A)
+    found = []
+    for pair, axis in ((simulated, "y"), (turned, "x")):
+        call = ["evaluate", "halves", *pair, "--contrast", "dark", "--tilt-axis", axis]
+        call += ["--tilt-range", "-60", "60", "--model", str(tmp_path / "model.safetensors")]
+        assert main([*call, "--output", str(tmp_path / axis), "--device", "cpu"]) == 0
+        (told,) = json.loads((tmp_path / axis / "half_coherence.json").read_text())
+        found.append([shell["ratio"] for shell in told["shells"]])
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
 def test_command_without_model_and_its_mistakes(tmp_path, simulated, capsys):
     assert main(["evaluate", "halves", *simulated]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2

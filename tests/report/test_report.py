@@ -352,6 +352,31 @@ def test_tomograms_are_judged_once(copy, made, monkeypatch):
         report(*call, "--diameter", "200", "--debug")
 
 
+def test_tilt_axis_x_is_the_same_page_of_the_turned_tomogram(copy, made, tmp_path):
+    turned = SimpleNamespace(tomogram=tmp_path / "turned.mrc", truth=tmp_path / "truth.mrc")
+    write_volume(turned.tomogram, made.noisy_array.swapaxes(1, 2), 10.0)
+    write_volume(turned.truth, made.truth_array.swapaxes(1, 2), 10.0)
+    found = {}
+    for name, files, axis in (("y", made, []), ("x", turned, ["--tilt-axis", "x"])):
+        page = tmp_path / f"{name}.html"
+        call = [copy, "--tomograms", files.tomogram, "--truth", files.truth, "--output", page]
+        assert report(*call, "--tilt-range", "-60", "50", *axis) == 0
+        folder = tmp_path / f"{name}_files"
+        denoised = open_volume(next(folder.glob("*_denoised.mrc"))).load()
+        trust = json.loads((folder / "trust" / "trust.json").read_text())["tomograms"][0]
+        values = {one["key"]: one["value"] for one in trust["findings"]}
+        text = read_page(page).text
+        found[name] = SimpleNamespace(denoised=denoised, values=values, text=text)
+    x, y = found["x"], found["y"]
+    np.testing.assert_allclose(x.denoised.swapaxes(1, 2), y.denoised, atol=1e-4)
+    for key in ("half_coherence", "explained", "scale", "removed_correlation", "flips"):
+        assert x.values[key] == pytest.approx(y.values[key], rel=1e-3)
+    row = re.compile(r"in the missing wedge: what is right there is a good guess (\S+ \S+)")
+    assert row.findall(x.text) == row.findall(y.text) != []
+    assert "yz plane: y frequency" in x.text and "xz plane: x frequency" in y.text
+    assert "--output trust --tilt-axis x" in x.text and "--tilt-axis" not in y.text
+
+
 def test_a_model_that_cannot_be_judged_has_a_page(copy, made, monkeypatch, capsys):
     def refuse(run, tomograms, *args):
         raise DualError(f"{tomograms[0]}: the denoised tomogram is constant; train it longer")
@@ -462,7 +487,8 @@ def test_of_a_large_volume_only_slices_and_the_middle_are_read(monkeypatch, tmp_
     random = np.random.default_rng(0)
     array = random.normal(size=(20, 40, 30)).astype(np.float32)
     volume, denoised = Counting(array, 10.0), Counting(array / 2, 10.0)
-    view = views.view_tomogram(views.Input(Path("t.mrc"), volume, None), denoised, (-60, 60))
+    given = views.Input(Path("t.mrc"), volume, None)
+    view = views.view_tomogram(given, denoised, ((-60, 60), "y"))
     assert max(volume.largest, denoised.largest) == 40 * 30
     assert view.crop == (8, 8, 8)
     assert view.removed_share == pytest.approx(0.75, abs=1e-5)

@@ -139,6 +139,16 @@ def test_a_thin_tomogram_is_one_line(tmp_path, model) -> None:
         run(model, [tomogram(tmp_path, side=20)], tmp_path, 0.1)
 
 
+def test_a_tomogram_that_cannot_be_used_is_left_out(tmp_path, model, clock, white, caplog) -> None:
+    broken, good = tmp_path / "broken.mrc", tomogram(tmp_path)
+    broken.write_bytes(good.read_bytes()[:5000])
+    thin = tomogram(tmp_path, seed=1, side=20)
+    run(model, [broken, good, thin], tmp_path, 0.05)
+    left_out = [line for line in caplog.messages if line.startswith("left out of the adaptation")]
+    assert len(left_out) == 2 and str(broken) in left_out[0] and str(thin) in left_out[1]
+    assert (tmp_path / MODEL).is_file()
+
+
 def test_the_command_adapts_and_denoises(tmp_path, model, clock, white, capsys) -> None:
     source, path, output = tomogram(tmp_path), tmp_path / "m.safetensors", tmp_path / "out"
     save_denoiser(model.denoiser, model.card, path)
@@ -149,6 +159,17 @@ def test_the_command_adapts_and_denoises(tmp_path, model, clock, white, capsys) 
     assert read_card(output / MODEL).denoises_only
     assert main([*arguments, "--shard", "1/2"]) == 2
     assert "--adapt and --shard exclude each other" in capsys.readouterr().err
+
+
+def test_the_command_may_adapt_only(tmp_path, model, clock, white, capsys) -> None:
+    source, path, output = tomogram(tmp_path), tmp_path / "m.safetensors", tmp_path / "out"
+    save_denoiser(model.denoiser, model.card, path)
+    arguments = ["denoise", "--model", str(path), str(source), "--output", str(output)]
+    arguments += ["--contrast", "bright", "--device", "cpu", "--adapt-only"]
+    assert main(arguments) == 2
+    assert "--adapt-only needs --adapt MIN" in capsys.readouterr().err
+    assert main([*arguments, "--adapt", "0.05"]) == 0
+    assert sorted(one.name for one in output.iterdir()) == [RECORD, MODEL]
 
 
 def test_the_python_function_takes_arrays(tmp_path, model, clock, white) -> None:

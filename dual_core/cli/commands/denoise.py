@@ -33,6 +33,7 @@ dual denoise --model run/model.safetensors tomo_*.mrc --output denoised
 dual denoise --model run/model.safetensors tomo_1.mrc --output half --strength 0.7
 dual denoise --model general tomo_*.mrc --output first_look
 dual denoise --model general tomo_*.mrc --output adapted --adapt 2
+dual denoise --model general tomo_*.mrc --output adapted --adapt 2 --adapt-only
 """
 
 
@@ -102,6 +103,11 @@ def _add_result_arguments(parser: argparse.ArgumentParser) -> None:
         "clean domain; the adapted model is kept as OUTPUT/adapted.safetensors",
     )
     result.add_argument(
+        "--adapt-only",
+        action="store_true",
+        help="make the adapted model and denoise nothing, for a set that is denoised in shares",
+    )
+    result.add_argument(
         "--explained",
         action="store_true",
         help="also write T_explained.mrc, the part of the tomogram that the result explains: the "
@@ -116,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
     from dual_core.tasks.batch import file_hash, plan_jobs
     from dual_core.tasks.shards import Shard
 
+    if args.adapt_only and args.adapt is None:
+        raise DualError("--adapt-only needs --adapt MIN: how long")
     shard = Shard.parse(args.shard)
     jobs = shard.of(plan_jobs(args.tomograms, args.output, "_denoised"))
     # Before torch is imported, which takes seconds.
@@ -135,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
     if args.adapt is not None:
         settings["adapt"] = args.adapt
         model = _adapted(args, model, jobs, options, name)
+    if args.adapt_only:
+        return 0
     linear = linear_of(model.linear)
     runner = make_runner(model, args.device, args.precision, args.tile, args.halo, args.memory)
     logger.info("model %s: %s", args.model, card.summary())
@@ -163,7 +173,7 @@ def _adapted(
     if args.shard is not None:
         raise DualError(
             "--adapt and --shard exclude each other, since each shard would train for itself; "
-            "adapt to some of the tomograms first, and give the shards OUTPUT/adapted.safetensors"
+            "adapt first with --adapt-only, and give the shards OUTPUT/adapted.safetensors"
         )
     with output_folder(args.output) as folder, progress_bar("adapting", "s") as progress:
         return adapted_model(

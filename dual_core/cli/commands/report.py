@@ -83,6 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("MIN", "MAX"),
         help="tilt angles in degrees, for the scores (default: the model's, or -60 60)",
     )
+    tomogram.add_argument(
+        "--tilt-axis",
+        choices=("y", "x"),
+        help="axis of the tilt (default: that of the tomograms the model was trained on, or y)",
+    )
     add_machine_arguments(parser)
 
 
@@ -110,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         contrast=args.contrast,
         voxel_size_A=args.voxel_size,
         tilt_range=(args.tilt_range[0], args.tilt_range[1]) if args.tilt_range else None,
+        tilt_axis=args.tilt_axis,
         machine=Machine(args.device, args.precision, args.tile, args.halo),
     )
     output = None if args.output is None else Path(args.output)

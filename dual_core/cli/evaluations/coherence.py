@@ -64,7 +64,7 @@ def coherences(
     Parameters
     ----------
     args : the command's; `first`, `second` and `pair` name the files.
-    card, networks : of the model.
+    card, networks : of the model; the card with the tilt axis of the halves.
     first : both halves, both denoised, and the voxel size, of the first pair.
     """
     from dual_core.evaluation.half_coherence import half_coherence
@@ -72,11 +72,10 @@ def coherences(
 
     given = args.tilt_range
     tilt_range = (float(given[0]), float(given[1])) if given else card.tilt_range_deg
-    tilt_axis = args.tilt_axis or card.tilt_axis
     a, b, denoised_a, denoised_b, voxel_size_A = first
     found = [(
         Path(args.first).name,
-        half_coherence((a, b), (denoised_a, denoised_b), voxel_size_A, tilt_range, tilt_axis),
+        half_coherence((a, b), (denoised_a, denoised_b), voxel_size_A, tilt_range, card.tilt_axis),
     )]
     for one, other in args.pair:
         pair = open_halves(
@@ -86,7 +85,7 @@ def coherences(
         denoised = networks.result(raw[0]), networks.result(raw[1])
         found.append((
             Path(one).name,
-            half_coherence(raw, denoised, pair[0].voxel_size_A, tilt_range, tilt_axis),
+            half_coherence(raw, denoised, pair[0].voxel_size_A, tilt_range, card.tilt_axis),
         ))
     if len(found) > 1:
         total = found[0][1]

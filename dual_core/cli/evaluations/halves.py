@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import csv
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
@@ -146,6 +147,8 @@ def _with_model(
     from dual_core.networks.card import read_card
 
     card = read_card(args.model)
+    if args.tilt_axis:
+        card = replace(card, tilt_axis=args.tilt_axis)
 
     from dual_core.evaluation.halves import compare_halves
     from dual_core.evaluation.trust.network_pass import networks_of, read_like
@@ -158,6 +161,7 @@ def _with_model(
     _require_two(a.voxels, b.voxels, args)
     mask = None if args.mask is None else read_like(args.mask, a, args.largest_side)
     model = DualModel.load(args.model)
+    model.card = card
     networks = networks_of(model, args.device, args.precision, args.tile, args.halo)
     result, volumes = compare_halves(
         a.voxels, b.voxels, a.voxel_size_A, networks.result, mask

@@ -79,11 +79,16 @@ class TrustOptions:
 
     @property
     def flips(self) -> Sequence[Tuple[int, ...]]:
-        """Groups of axes to flip together."""
+        """Groups of axes to flip together, for the tilt axis y."""
         limits = self.tilt_range_deg
         if limits is None or abs(sum(limits)) <= SYMMETRIC_WITHIN_DEG:
             return FLIPS_SYMMETRIC
         return FLIPS_ASYMMETRIC
+
+    def flips_about(self, tilt_axis: str) -> Sequence[Tuple[int, ...]]:
+        """The same for a tilt axis, ``y`` or ``x``."""
+        axes = (0, 1, 2) if tilt_axis == "y" else (0, 2, 1)
+        return [tuple(axes[axis] for axis in group) for group in self.flips]
 
     @property
     def passes(self) -> int:
@@ -149,7 +154,8 @@ def examine(
     _, same_explained = fit_in_bands(same_spectrum, restore(denoised_same))
     first, empty, again = strengths([denoised, denoised_noise, denoise(removed)])
     correlation = float(np.sqrt(np.mean(band_correlations(removed, denoised) ** 2)))
-    deviation = flip_deviation(tomogram, denoised, denoise, options.flips)
+    flips = options.flips_about(networks.tilt_axis)
+    deviation = flip_deviation(tomogram, denoised, denoise, flips)
     counts = count_picks(
         [denoised, denoised_noise, denoised_same], voxel_size_A, options.diameter_A,
         options.contrast,

@@ -23,6 +23,9 @@ SCORED_VOXELS = 1 << 25  # scoring takes about 40 bytes a voxel
 logger = logging.getLogger(__name__)
 
 Panels = List[Tuple[str, Picture]]
+Tilts = Tuple[Tuple[float, float], str]  # range in degrees, and axis
+
+WEDGE_PLANES = {"y": "xz", "x": "yz"}  # in which the missing wedge lies, by tilt axis
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class TomogramView:
     """All that is shown of one tomogram.
 
     ``removed_share`` is the part of its variance that denoising took away, in ``crop``, the
-    shape in the middle that the spectra are of.
+    shape in the middle that the spectra are of; their pictures are of ``spectra_plane``.
     """
 
     name: str
@@ -65,6 +68,7 @@ class TomogramView:
     depths: List[Cut]
     others: List[Cut]
     spectra: Panels
+    spectra_plane: str
     curve: Picture
     removed_share: float
     crop: Triple
@@ -123,14 +127,15 @@ def check_alike(tomogram: Volume, other: Volume, what: str) -> None:
 def view_tomogram(
     given: Input,
     denoised: Volume,
-    tilt_range: Tuple[float, float],
+    tilts: Tilts,
     explained: Optional[ReadableVolume] = None,
 ) -> TomogramView:
     """Draw slices and spectra of a tomogram and what denoising made of it, and score both.
 
     Slices are read one by one, spectra are of the middle, at most `SPECTRUM_CROP` voxels a
     side; the scores of at most `SCORED_VOXELS` voxels in the middle. Truths have bright
-    density; the tomogram's contrast is the one that correlates. What was removed is the tomogram
+    density; the tomogram's contrast is the one that correlates. The pictures of the spectra are of
+    the plane across the tilt axis, where the missing wedge lies. What was removed is the tomogram
     less `explained`, by default less the denoised one itself.
     """
     volume, truth = given.volume, given.truth
@@ -142,11 +147,12 @@ def view_tomogram(
     if truth is not None:
         volumes["truth"] = truth
         try:
-            scores, sign = _scores(volume, denoised, truth, tilt_range)
+            scores, sign = _scores(volume, denoised, truth, tilts)
         except DualError as error:  # constant, as of an untrained model: the page shows that
             logger.warning("%s: no scores (%s)", given.path, error)
     depths = sorted({int(volume.shape[0] * depth) for depth in DEPTHS})
-    spectra, curve, removed_share, crop = _spectra(volume, denoised, explained)
+    plane = WEDGE_PLANES[tilts[1]]
+    spectra, curve, removed_share, crop = _spectra(volume, denoised, explained, plane)
     return TomogramView(
         name=given.path.name,
         shape=volume.shape,
@@ -157,6 +163,7 @@ def view_tomogram(
             for plane in ("xz", "yz")
         ],
         spectra=spectra,
+        spectra_plane=plane,
         curve=curve,
         removed_share=removed_share,
         crop=crop,
@@ -208,7 +215,7 @@ def _cut(volumes: Dict[str, ReadableVolume], plane: str, index: int, sign: float
 
 
 def _spectra(
-    volume: ReadableVolume, denoised: ReadableVolume, explained: ReadableVolume
+    volume: ReadableVolume, denoised: ReadableVolume, explained: ReadableVolume, plane: str
 ) -> Tuple[Panels, Picture, float, Triple]:
     z, y, x = (min(side, SPECTRUM_CROP) for side in volume.shape)
     crop = (z, y, x)
@@ -225,7 +232,7 @@ def _spectra(
     for label in ("raw", "denoised", "removed"):
         block = raw if label == "raw" else clean if label == "denoised" else raw - kept
         power = log_power(block)
-        panels.append((label, spectrum_picture(central_slice(power, "xz"))))
+        panels.append((label, spectrum_picture(central_slice(power, plane))))
         frequency, mean = radial_mean(power)
         curves[label] = (frequency / volume.voxel_size_A, mean)
     curve = chart(curves, "spatial frequency (1/Å)", "log₁₀ power")
@@ -233,7 +240,7 @@ def _spectra(
 
 
 def _scores(
-    volume: Volume, denoised: Volume, truth: Volume, tilt_range: Tuple[float, float]
+    volume: Volume, denoised: Volume, truth: Volume, tilts: Tilts
 ) -> Tuple[Scores, float]:
     shape = scored_shape(volume.shape)
     wanted = read_middle(truth, shape)
@@ -242,7 +249,7 @@ def _scores(
 
     def score(block: np.ndarray) -> VolumeScores:
         block *= np.float32(sign)
-        return score_volume(block, wanted, volume.voxel_size_A, tilt_range=tilt_range)
+        return score_volume(block, wanted, volume.voxel_size_A, None, 0, None, *tilts)
 
     before = score(raw)
     del raw
@@ -255,4 +262,4 @@ def _scores(
         FSC_THRESHOLDS,
     )
     crop = None if shape == volume.shape else shape
-    return Scores(before, after, curve, crop, tilt_range), sign
+    return Scores(before, after, curve, crop, tilts[0]), sign

@@ -138,7 +138,7 @@ def adapted_model(
     Raises
     ------
     DualError
-        For tomograms that cannot be read or are smaller than `SMALLEST` voxels.
+        If no tomogram can be read and has `SMALLEST` voxels along each axis.
     """
     wanted = Record(name, tuple(str(source) for source in sources), minutes, 0.0, 0)
     begun = _begun(folder, wanted) if resume else None
@@ -175,21 +175,30 @@ class _Run:
         self.tomograms: List[_Tomogram] = []
 
     def open(self, sources: Sequence[Path], card: ModelCard, options: Any) -> None:
-        """Measure noise and transfer of each tomogram."""
+        """Measure noise and transfer of each tomogram; one that cannot be used is left out."""
         count = min(len(sources), MOST_TOMOGRAMS)
+        failed: List[DualError] = []
         for place in np.linspace(0, len(sources) - 1, count).round().astype(int):
-            volume = open_volume(sources[place], voxel_size_A=options.voxel_size_A)
-            axis = options.tilt_axis or card.tilt_axis
-            given = GivenTomogram(volume, card, options.contrast, axis)
-            side = min(SIDE, *given.shape) // self._multiple * self._multiple
-            if side < SMALLEST:
-                raise DualError(
-                    f"{volume.name} is too thin to adapt to ({min(given.shape)} voxels of at "
-                    f"least {SMALLEST}); leave out --adapt"
-                )
-            self.tomograms.append(
-                _Tomogram(given, side, self._density, self._device, self._generator)
+            try:
+                self.tomograms.append(self._opened(sources[place], card, options))
+            except DualError as error:
+                failed.append(error)
+        if not self.tomograms:
+            raise failed[0]
+        for reason in failed:
+            logger.warning("left out of the adaptation: %s", reason)
+
+    def _opened(self, source: Path, card: ModelCard, options: Any) -> _Tomogram:
+        volume = open_volume(source, voxel_size_A=options.voxel_size_A)
+        axis = options.tilt_axis or card.tilt_axis
+        given = GivenTomogram(volume, card, options.contrast, axis)
+        side = min(SIDE, *given.shape) // self._multiple * self._multiple
+        if side < SMALLEST:
+            raise DualError(
+                f"{volume.name} is too thin to adapt to ({min(given.shape)} voxels of at "
+                f"least {SMALLEST}); leave out --adapt"
             )
+        return _Tomogram(given, side, self._density, self._device, self._generator)
 
     def train(
         self, record: Record, progress: Optional[Progress], save: Callable[[Record], None]

@@ -26,7 +26,8 @@ def define_evaluation_params(protocol: Any, form: Any) -> None:
     protocol._addInputModel(
         form,
         allowsNull=True,
-        help="Optional: the model that denoised them. With it the report says how far the result "
+        help="Optional: the model that denoised them (where *denoise* adapted it, its output "
+        "AdaptedModel). With it the report says how far the result "
         "can be trusted, for which no truth is needed: what was removed, what the model makes of "
         "mere noise, how much it depends on how the volume lies.",
     )
@@ -34,6 +35,7 @@ def define_evaluation_params(protocol: Any, form: Any) -> None:
     _add_truth(form.addGroup("Known truth (synthetic data)"))
     _add_picks(form.addGroup("Particles"))
     protocol._addContrast(form)
+    protocol._addTiltAxis(form)
     protocol._addMachine(form)
     protocol._addGpu(form)
     protocol._addParallel(form)
@@ -45,7 +47,7 @@ def _add_choice(group: Any) -> None:
         params.IntParam,
         default=3,
         validators=[params.GE(0, error="must be 0 (all) or more")],
-        label="How many",
+        label="How many tomograms",
         help="Of a larger set so many are examined, evenly spread over it; 0: all. Each takes "
         "about ten times as long as denoising it, and some megabytes in the report.",
     )
@@ -54,7 +56,7 @@ def _add_choice(group: Any) -> None:
         params.StringParam,
         default="",
         expertLevel=LEVEL_ADVANCED,
-        label="tsIds",
+        label="Only these tomograms (tsIds)",
         help="Examine these and no others: tsIds, separated by blanks or commas. Empty: chosen by "
         "the number above.",
     )
@@ -98,8 +100,9 @@ def _add_picks(group: Any) -> None:
         default=150.0,
         validators=[params.GT(0, error="must be more than 0 A")],
         label="Particle diameter (A)",
-        help="Diameter in angstrom of the particles that are counted in the tomogram and in mere "
-        "noise. Take the one that you are interested in.",
+        help="Of the particle that you are interested in, in angstrom. Blobs of this size are "
+        "counted in the denoised tomogram and in what the model makes of mere noise, where there "
+        "should be hardly any.",
     )
     group.addParam(
         "tolerance",

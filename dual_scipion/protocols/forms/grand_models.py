@@ -19,6 +19,7 @@ STRUCTURES = (
     ("actin", "Actin filaments", "How many actin filaments cross the volume."),
     ("crowd", "Crowd (mg/ml)", "Small proteins of 20 to 95 kDa in the space that is left."),
 )
+AS_A_CELL = {"crowd": "40 mg/ml, as in a cell"}  # of others as many as the volume asks for
 
 # Bounds that the engine has too.
 SMALLEST_RADIUS = 6
@@ -152,8 +153,9 @@ def _define_volume(group: Any) -> None:
         default=0.0,
         validators=[NOT_NEGATIVE],
         label="Thickness of the sample (nm)",
-        help="Molecules lie only in a slab of this thickness in the middle of z, as in ice. 0 "
-        "fills the whole volume.",
+        help="Molecules lie only in a slab of this thickness in the middle of z, as in ice: "
+        "give that of your ice or lamella where the tomograms are thicker. 0 fills the whole "
+        "volume.",
     )
     group.addParam(
         "resolution",
@@ -219,13 +221,14 @@ def _define_crowd(group: Any) -> None:
 
 def _define_other(group: Any) -> None:
     for name, label, text in STRUCTURES:
+        empty = AS_A_CELL.get(name, "as in a cell, in proportion to the volume")
         group.addParam(
             name,
             params.StringParam,
             default="",
             label=label,
-            help=f"{text} Empty: as in a cell, in proportion to the volume. 0: none, as for "
-            "purified particles. A number is exact. Whether they are labelled is asked below.",
+            help=f"{text} Empty: {empty}. 0: none, as for purified particles. A number is exact. "
+            "Whether they are labelled is asked below.",
         )
     line = group.addLine(
         "Radius of the vesicles (nm)",

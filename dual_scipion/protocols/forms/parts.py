@@ -18,6 +18,9 @@ CPU_THREADS_HELP = (
 
 TOMOGRAMS_PER_RUN = 25  # starts are then a few per cent of the time, and GPUs end together
 
+# What the field says, and what the engine is told: nothing leaves it to the model.
+TILT_AXES = {"as the model's": None, "y": "y", "x": "x"}
+
 GPUS_HELP = (
     "One tomogram uses one GPU: for N GPUs at a time set Scipion threads to N + 1 (N + 2 if the "
     "input set is still growing)."
@@ -110,6 +113,22 @@ class FormParts:
             "yourself where the log says that it is in doubt.",
         )
 
+    def _addTiltAxis(self, form: Any) -> None:
+        """``tiltAxis``, of `TILT_AXES`; Scipion knows that of raw images and not of tomograms."""
+        form.addParam(
+            "tiltAxis",
+            params.EnumParam,
+            choices=list(TILT_AXES),
+            default=0,
+            expertLevel=LEVEL_ADVANCED,
+            label="Tilt axis of the tomograms",
+            help="Axis of the tomograms that the sample was tilted about. *As the model's*: that "
+            "of the tomograms it was trained on; the built-in general model takes *y*. It is *y* "
+            "after nearly all reconstruction programs: choose *x* if these tomograms were turned "
+            "by 90 degrees in the plane. (The tilt axis angle of the acquisition does not matter: "
+            "it is that of the images before the alignment.)",
+        )
+
     def _addPrecision(self, form: Any) -> None:
         form.addParam(
             "precision",
@@ -119,8 +138,8 @@ class FormParts:
             expertLevel=LEVEL_ADVANCED,
             label="Arithmetic",
             help="*auto* takes bfloat16 where the device is faster with it. Choose *float32* to "
-            "compare results of different machines, or if a training stops with a loss that is "
-            "not finite.",
+            "compare results of different machines, or if a run stops with values that are not "
+            "finite.",
         )
 
     def _addTiles(self, form: Any) -> None:

@@ -66,7 +66,7 @@ def _add_particle(group: Any) -> None:
         validators=[params.GE(0, error="must be 0 (automatic) or more A")],
         label="Least distance (A)",
         help="Two picks are never nearer to each other; of two that would be, the better one "
-        "stays. 0: 24/28 of the diameter. Less for particles that touch or overlap, more if "
+        "stays. 0: six sevenths of the diameter. Less for particles that touch or overlap, more if "
         "a particle is picked twice.",
     )
     group.addParam(

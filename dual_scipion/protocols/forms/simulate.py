@@ -25,8 +25,9 @@ def define_noise(group: Any) -> None:
         allowsNull=True,
         label="Noise like that of (optional)",
         help="Tomograms whose noise is imitated, for example those that shall be segmented "
-        "later; each simulated tomogram takes the next one. Empty: noise of all kinds that the "
-        "model has learned, which makes the more varied training set.",
+        "later: that of the first for the first simulated tomogram, and so on, from the first "
+        "again where they run out. Empty: noise of all kinds that the model has learned, which "
+        "makes the more varied training set.",
     )
     add_noise_contrast(group)
     group.addParam(

@@ -60,8 +60,9 @@ def _define_task(protocol: Any, form: Any) -> None:
         default=0,
         condition=NEW,
         label="Task",
-        help="*Denoise and simulate*: the usual one. *Translate*: both domains are experimental, "
-        "for example two microscopes; give the better one as clean volumes. *Missing wedge*: for "
+        help="*Denoise and simulate*: the usual one. *Translate*: to make tomograms of one kind "
+        "look like those of another, for example of another microscope; give the better ones as "
+        "clean volumes. *Missing wedge*: for "
         "*compensate missing wedge*; needs the tilt range and no clean volumes.",
     )
     protocol._addInputModel(
@@ -130,7 +131,8 @@ def _define_length(group: Any) -> None:
         condition=NEW,
         label="How long",
         help="*quick*: 150 iterations, to see whether the data suit. *standard*: 500, for use. "
-        "*thorough*: 2500, for a GPU or a night on a CPU. Their networks are the same, so that all "
+        "*thorough*: 2500, for a GPU or a night on a CPU. (250, 800 and 4000 for other tasks and "
+        "the method *paper*.) Their networks are the same, so that all "
         "models denoise equally fast. *gpu*: 3000, with wider networks on larger patches and "
         "batches; its models take a CPU seven times as long to denoise with.",
     )
@@ -163,7 +165,8 @@ def _define_length(group: Any) -> None:
         expertLevel=LEVEL_ADVANCED,
         label="Time limit (minutes)",
         help="Stop after so many minutes with the model so far, for a queue that kills long jobs; "
-        "0: no limit. A shorter preset makes a better model in the same time.",
+        "0: no limit. Where the time is known beforehand, a shorter preset that runs to its end "
+        "makes a better model than a longer one that is stopped.",
     )
 
 
@@ -187,9 +190,9 @@ def _define_method(group: Any) -> None:
         condition=NEW,
         expertLevel=LEVEL_ADVANCED,
         label="Patch (voxels)",
-        help="Side of the cubes that are trained on; 0 takes 32. It should be 1.5 to 3 times the "
-        "diameter of the largest particles that matter. A multiple of 8 from 24 up. Memory and "
-        "time grow with its third power.",
+        help="Side of the cubes that are trained on; 0 takes 32 (64 for *gpu*). It should be "
+        "1.5 to 3 times the diameter of the largest particles that matter. A multiple of 8 from 24 "
+        "up. Memory and time grow with its third power.",
     )
     group.addParam(
         "batchSize",
@@ -198,8 +201,9 @@ def _define_method(group: Any) -> None:
         validators=[NOT_NEGATIVE],
         condition=NEW,
         expertLevel=LEVEL_ADVANCED,
-        label="Patches an iteration",
-        help="0 takes 4. Fewer need less memory; more make the training calmer and slower. "
+        label="Patches in an iteration",
+        help="How many cubes of each kind are looked at in one iteration; 0 takes 4 (8 for *gpu*). "
+        "Fewer need less memory; more make the training calmer and slower. "
         "Of several GPUs each has so many.",
     )
     group.addParam(
@@ -236,8 +240,8 @@ def _define_data(protocol: Any, form: Any) -> None:
         validators=[NOT_NEGATIVE],
         expertLevel=LEVEL_ADVANCED,
         label="Voxel size to train at (A)",
-        help="0 takes that of the clean volumes, or of the tomograms where there are none. Both "
-        "domains are brought to it. Larger is faster and sees less detail.",
+        help="0 takes that of the clean volumes, or of the tomograms where there are none. "
+        "Tomograms and clean volumes are brought to it. Larger is faster and sees less detail.",
     )
     line = group.addLine(
         "Tilt range (degrees)",
@@ -262,8 +266,8 @@ def _define_data(protocol: Any, form: Any) -> None:
         choices=list(TILT_AXES),
         default=TILT_AXES.index("y"),
         expertLevel=LEVEL_ADVANCED,
-        label="Tilt axis",
-        help="Axis of the volumes that the sample was tilted about. It is *y* after nearly all "
+        label="Tilt axis of the tomograms",
+        help="Axis of the tomograms that the sample was tilted about. It is *y* after nearly all "
         "reconstruction programs; *x* if the tomograms were turned by 90 degrees in the plane.",
     )
 
@@ -278,8 +282,9 @@ def _define_machine(protocol: Any, form: Any) -> None:
         validators=[POSITIVE],
         expertLevel=LEVEL_ADVANCED,
         label="Memory for each domain (GiB)",
-        help="Voxels that each domain may keep in memory. More data than that is read block by "
-        "block, which is a little slower. Give less on a small machine.",
+        help="How much memory the tomograms may take, and the clean volumes as much again. More "
+        "data than that is read block by block, which is a little slower. Give less on a small "
+        "machine.",
     )
     group.addParam(
         "checkpointEvery",

@@ -57,6 +57,16 @@ class ProtDualBase(FormParts, OutputSets, QueueJobs, EMProtocol):
             "precision": self.getEnumText("precision"),
         }
 
+    def tiltAxisOfTomograms(self) -> str:
+        """The tilt axis by the form, or else by the model; ``y`` where neither tells."""
+        chosen = self.getEnumText("tiltAxis") if hasattr(self, "tiltAxis") else ""
+        if chosen in ("y", "x"):
+            return str(chosen)
+        try:
+            return str(self.inputModel.get().getCard().tilt_axis)
+        except (AttributeError, DualError):  # no model, or its file is gone
+            return "y"
+
     def numberOfWorkers(self) -> int:
         """How many steps run at a time; one of Scipion's threads is for the protocol itself."""
         return max(1, self.numberOfThreads.get() - 1) if self.modeParallel() else 1

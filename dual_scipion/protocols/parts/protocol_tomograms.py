@@ -59,11 +59,16 @@ class ProtDualTomograms(TomogramRuns, ProtDualBase, ProtStreamingBase):
         self._tried: SetOf[str] = set()
         self._stepOfTomograms: Callable[[List[str], str], None]
         self._lastStep: Callable[[str], None]
+        self._firstStep: Optional[Callable[[str], None]] = None
+        self._firstSteps: List[int] = []  # its number, once it is inserted
         self.failedItems: Dict[str, str] = {}  # tsId to message
 
     # --------------------------- steps ---------------------------
     def insertTomogramSteps(
-        self, step: Callable[[List[str], str], None], last: Callable[[str], None]
+        self,
+        step: Callable[[List[str], str], None],
+        last: Callable[[str], None],
+        first: Optional[Callable[[str], None]] = None,
     ) -> None:
         """Insert a step for every few tomograms, also for those still to come, and the last step.
 
@@ -72,8 +77,9 @@ class ProtDualTomograms(TomogramRuns, ProtDualBase, ProtStreamingBase):
         step : takes tsIds and a time. The time only makes it another step on Continue, for Scipion
             leaves out a step that has finished with the same arguments at the same place.
         last : takes a time; waits for all others.
+        first : takes a time; all others wait for it. Left out if there is nothing to do.
         """
-        self._stepOfTomograms, self._lastStep = step, last
+        self._stepOfTomograms, self._lastStep, self._firstStep = step, last, first
         is_open = self._readInput()
         self._registered = self.registeredTsIds()
         self.takeLeftovers(
@@ -92,6 +98,8 @@ class ProtDualTomograms(TomogramRuns, ProtDualBase, ProtStreamingBase):
             is_open = self._readInput()
             with self._lock:
                 steps += self._insertNewTomograms()
+            if self.isFailed():  # a step that the others wait for
+                return
             if not is_open:
                 break
             time.sleep(max(MINIMAL_SLEEP_S, self._getStreamingSleepOnWait()))
@@ -127,14 +135,20 @@ class ProtDualTomograms(TomogramRuns, ProtDualBase, ProtStreamingBase):
         waiting = [ts_id for ts_id in new if ts_id not in self._registered]
         if len(waiting) < len(new):
             logger.info(cyanStr(f"{len(new) - len(waiting)} tomograms were done before"))
+        gpu = self.usesGpu()
+        if waiting and self._firstStep is not None and not self._firstSteps:
+            now = str(datetime.now())
+            self._firstSteps.append(
+                self._insertFunctionStep(self._firstStep, now, prerequisites=[], needsGPU=gpu)
+            )
         size = self.batchSize(len(waiting))
         return [
             self._insertFunctionStep(
                 self._stepOfTomograms,
                 waiting[first : first + size],
                 str(datetime.now()),
-                prerequisites=[],
-                needsGPU=self.usesGpu(),
+                prerequisites=list(self._firstSteps),
+                needsGPU=gpu,
             )
             for first in range(0, len(waiting), size)
         ]
