@@ -162,7 +162,8 @@ class _Workers:
         self.ready = context.SimpleQueue()
         self.free = [context.Semaphore(1) for _ in range(count)]
         for number in range(count):
-            own = (cells, self.places[number], self.free[number], self.ready, number, [*seed, number])
+            place, free = self.places[number], self.free[number]
+            own = (cells, place, free, self.ready, number, [*seed, number])
             context.Process(target=_make_pairs, args=own, daemon=True).start()
 
     def new(self, wait: bool) -> Iterator[np.ndarray]:

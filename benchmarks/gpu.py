@@ -97,7 +97,8 @@ class Bench:
         source = self.folder / "agreement.mrc"
         write_volume(source, half, VOXEL_SIZE_A)
         found = {}
-        for name, precision in (("cpu", "float32"), (self.name, "float32"), (self.name, "bfloat16")):
+        ways = [("cpu", "float32"), (self.name, "float32"), (self.name, "bfloat16")]
+        for name, precision in ways:
             output = self.folder / "agreed.mrc"
             denoiser = make_runner(model, name, precision)
             options = DenoiseOptions(contrast="bright")

@@ -106,7 +106,9 @@ def test_module_entry_point_and_version():
     assert done.returncode == 0 and done.stdout.strip() == f"dual {__version__}"
 
 
-@pytest.mark.parametrize("name, own", [("THP_MEM_ALLOC_ENABLE", "1"), ("OMP_WAIT_POLICY", "PASSIVE")])
+@pytest.mark.parametrize(
+    "name, own", [("THP_MEM_ALLOC_ENABLE", "1"), ("OMP_WAIT_POLICY", "PASSIVE")]
+)
 def test_what_torch_reads_is_set_before_it_is_loaded_unless_the_user_has(monkeypatch, name, own):
     seen = []
     monkeypatch.setattr(cli, "_run", lambda argv: seen.append(os.environ[name]) or 0)
