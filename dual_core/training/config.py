@@ -187,7 +187,7 @@ class TrainingConfig:
 # On a GPU those networks and batches leave most of it idle: there wider ones cost little, with the
 # same receptive field and so the same tiles.
 _PRESETS: Dict[str, Dict[str, Any]] = {
-    "quick": {"iterations": 150, "rehearsals": 6, "recorrupted": 2},
+    "quick": {"iterations": 75, "rehearsals": 12, "recorrupted": 4},
     "standard": {"iterations": 500, "rehearsals": 8, "recorrupted": 2},
     "thorough": {"iterations": 2500, "rehearsals": 8, "recorrupted": 2},
     "gpu": {

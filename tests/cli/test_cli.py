@@ -107,7 +107,7 @@ def test_module_entry_point_and_version():
 
 
 @pytest.mark.parametrize(
-    "name, own", [("THP_MEM_ALLOC_ENABLE", "1"), ("OMP_WAIT_POLICY", "PASSIVE")]
+    "name, own", [("THP_MEM_ALLOC_ENABLE", "1"), ("GOMP_SPINCOUNT", "10000")]
 )
 def test_what_torch_reads_is_set_before_it_is_loaded_unless_the_user_has(monkeypatch, name, own):
     seen = []

@@ -216,3 +216,22 @@ def test_without_measured_noise_there_is_one_tomogram() -> None:
     simulator = LinearSimulator(linear, PatchSource(entries([cell]), 32), 16, ())
     block = simulator.simulate(np.random.default_rng(0))
     assert block.to_denoise is block.tomogram and len(block.made) == 3
+
+
+def test_what_a_network_puts_into_the_missing_wedge_is_left_out() -> None:
+    shape = (32, 32, 32)
+    kz = np.fft.fftfreq(16)[:, None, None]
+    measured = np.broadcast_to((np.abs(kz) < 0.3).astype(np.float32), (16, 16, 9))
+    amplitude = np.ones((32, HEIGHT, 17), np.float32)
+    profile = NoiseProfile(amplitude, amplitude, EVERYTHING, (-9.0, 9.0), measured=measured)
+    noise = ColouredNoise(NoiseField(np.array([-1.0, 1.0]), 3), profile)
+    random = np.random.default_rng(0)
+    seen = random.standard_normal(shape, dtype=np.float32)
+    made = seen + random.standard_normal(shape, dtype=np.float32)
+    found = np.fft.rfftn(noise.within_measured(made, seen))
+    outside, inside = np.abs(np.fft.fftfreq(32)) > 0.37, np.abs(np.fft.fftfreq(32)) < 0.24
+    np.testing.assert_allclose(found[outside], np.fft.rfftn(seen)[outside], atol=1e-3)
+    np.testing.assert_allclose(found[inside], np.fft.rfftn(made)[inside], atol=1e-3)
+    everything = ColouredNoise(NoiseField(np.array([-1.0, 1.0]), 3), ray_profile())
+    assert everything.within_measured(made, seen) is made
+    assert profile_of({**profile_to_arrays(profile), "measured": measured}).measured is not None

@@ -39,6 +39,7 @@ class ColouredNoise:
         self._mean = np.float32(field.values.mean(dtype=np.float64))
         self._lock = threading.Lock()
         self._transfer: Optional[Tuple[Triple, np.ndarray]] = None
+        self._measured: Optional[Tuple[Triple, Optional[np.ndarray]]] = None
         self._found: List[Tuple[Triple, np.ndarray]] = []
 
     def structure_of(self, density: np.ndarray) -> np.ndarray:
@@ -52,6 +53,29 @@ class ColouredNoise:
         spectrum *= response
         whole: np.ndarray = scipy.fft.irfftn(spectrum, s=shape, overwrite_x=True)
         return np.ascontiguousarray(whole[(slice(MARGIN, -MARGIN),) * 3])
+
+    def within_measured(self, made: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """What a network made of ``h * v``, without what it has put into the missing wedge.
+
+        There is a hundredth of the noise there, so that the little that a network spills shows.
+
+        Parameters
+        ----------
+        made, seen : the network's output and its input, of one shape. Near the faces, closer than
+            half the grid of what was measured, the result is not that of a larger region.
+        """
+        shape = as_triple(made.shape)
+        with self._lock:
+            if self._measured is None or self._measured[0] != shape:
+                self._measured = shape, self.profile.measured_on(shape)
+            response = self._measured[1]
+        if response is None:
+            return made
+        spectrum = scipy.fft.rfftn(made - seen)
+        spectrum *= response
+        kept: np.ndarray = scipy.fft.irfftn(spectrum, s=shape, overwrite_x=True)
+        kept += seen
+        return kept
 
     def added_to(self, structure: np.ndarray, start: Triple) -> np.ndarray:
         """A part of a tomogram from its structure: the noise on top, within the limits."""

@@ -63,7 +63,9 @@ def measure_noise_profile(
     power = typical_power(noisy, grid, generator)
     share = on_grid(noise_share(linear, clean, generator), grid)
     transfer = linear.transfer if linear.weighting is None else linear.transfer * linear.weighting
-    profile = NoiseProfile(np.zeros_like(power), power, transfer, limits)
+    profile = NoiseProfile(
+        np.zeros_like(power), power, transfer, limits, measured=linear.measured
+    )
     profile = profile.with_power(field_power(power, grid) * np.maximum(share, LOWEST_SHARE))
 
     side = min(LARGE, *(n for entry in (*noisy, *clean) for n in entry.volume.shape)) // 2 * 2

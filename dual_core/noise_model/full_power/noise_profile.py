@@ -15,6 +15,7 @@ from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import StandardisedVolume
 
 NAMES = ("profile_amplitude", "profile_power", "profile_transfer", "profile_limits")
+MEASURED = "measured"  # of the linear model that lies beside it
 # Coefficients over which one tomogram's power is compared with the domain's: it has few blocks.
 BLUR = (3.0, 1.5, 3.0)
 STRENGTH_RANGE = (0.25, 4.0)  # of one tomogram's power over the domain's
@@ -34,6 +35,7 @@ class NoiseProfile:
     transfer : H of the structure on a cubic half grid, with the weighting by direction.
     limits : lowest and highest value of the tomograms.
     structure : factor of the structure beside this noise.
+    measured : how much of each coefficient was measured, 0 to 1, on a cubic half grid; None for all.
     """
 
     amplitude: np.ndarray
@@ -41,6 +43,7 @@ class NoiseProfile:
     transfer: np.ndarray
     limits: Tuple[float, float]
     structure: float = 1.0
+    measured: Optional[np.ndarray] = None
 
     @property
     def grid(self) -> Triple:
@@ -59,6 +62,10 @@ class NoiseProfile:
     def transfer_on(self, shape: Triple) -> np.ndarray:
         """H on the half grid of a shape."""
         return on_grid(self.transfer, shape)
+
+    def measured_on(self, shape: Triple) -> Optional[np.ndarray]:
+        """What was measured on the half grid of a shape; None for all."""
+        return None if self.measured is None else on_grid(self.measured, shape)
 
     def with_power(self, power: np.ndarray) -> NoiseProfile:
         """The same with another N, of the same shape."""
@@ -113,14 +120,17 @@ def profile_of(tensors: Mapping[str, Any]) -> Optional[NoiseProfile]:
         np.asarray(tensors[name], dtype=np.float32) for name in NAMES
     )
     low, high = (float(value) for value in limits)
-    return NoiseProfile(_mirrored(amplitude), _mirrored(power), transfer, (low, high))
+    measured = np.asarray(tensors[MEASURED], dtype=np.float32) if MEASURED in tensors else None
+    return NoiseProfile(
+        _mirrored(amplitude), _mirrored(power), transfer, (low, high), measured=measured
+    )
 
 
 def symmetric(profile: NoiseProfile) -> NoiseProfile:
     """The profile as it is after it was in a file."""
     found = profile_of(profile_to_arrays(profile))
     assert found is not None
-    return found
+    return replace(found, measured=profile.measured)
 
 
 def _mirrored(half: np.ndarray) -> np.ndarray:

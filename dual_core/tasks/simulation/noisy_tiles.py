@@ -180,6 +180,8 @@ class SimulationRunner(NetworkRunner):
                 size = as_triple([length + 2 * MARGIN for length in tile.input_size])
                 block = field.structure_of(read_mirrored(read, plan.shape, start, size))
             result = self(block)
+            if isinstance(field, ColouredNoise):
+                result = field.within_measured(result, block)
             # A copy, so that the rest of the tile is not kept.
             core = result[tile.core_slices].copy()
             if isinstance(field, ColouredNoise):

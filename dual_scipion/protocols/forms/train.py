@@ -130,7 +130,7 @@ def _define_length(group: Any) -> None:
         default=PRESETS.index("standard"),
         condition=NEW,
         label="How long",
-        help="*quick*: 150 iterations, to see whether the data suit. *standard*: 500, for use. "
+        help="*quick*: 75 iterations, to see whether the data suit. *standard*: 500, for use. "
         "*thorough*: 2500, for a GPU or a night on a CPU. (250, 800 and 4000 for other tasks and "
         "the method *paper*.) Their networks are the same, so that all "
         "models denoise equally fast. *gpu*: 3000, with wider networks on larger patches and "
