@@ -39,8 +39,8 @@ def prepare_torch() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # A thread that waits for the others soon sleeps. Otherwise it spins for milliseconds, and where
     # other programs run it takes the processor from the very thread that it waits for: training
-    # beside three busy programs on two processors took 21 to 27 s an iteration instead of 5. Without
-    # any spinning it takes a fifth more on a quiet machine.
+    # beside three busy programs on two processors took 21 to 27 s an iteration instead of 5.
+    # Without any spinning it takes a fifth more on a quiet machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 

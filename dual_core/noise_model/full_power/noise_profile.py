@@ -35,7 +35,7 @@ class NoiseProfile:
     transfer : H of the structure on a cubic half grid, with the weighting by direction.
     limits : lowest and highest value of the tomograms.
     structure : factor of the structure beside this noise.
-    measured : how much of each coefficient was measured, 0 to 1, on a cubic half grid; None for all.
+    measured : how much of each coefficient was measured, 0 to 1, on a cubic half grid, or None.
     """
 
     amplitude: np.ndarray
