@@ -47,6 +47,11 @@ class SimulatedBatch(NamedTuple):
         """
         return self.tomogram if self.plain is None else self.plain
 
+    @property
+    def to_simulate(self) -> Tuple[Optional[np.ndarray], ...]:
+        """What the structural generator learns from: all but `plain`."""
+        return self[:-1]
+
     def each(self, function: Callable[[np.ndarray], np.ndarray]) -> SimulatedBatch:
         """The same with a function of each array."""
         return SimulatedBatch(*map(function, self.made))

@@ -378,7 +378,7 @@ def test_rehearsals_of_gs_train_gs_alone(data: Dict[str, Path]) -> None:
     before = {name: value.clone() for name, value in session.trainer.model.state_dict().items()}
     block = opened.simulator.draw_block(np.random.default_rng(0))
     code = torch.zeros(1, TINY.code_size)
-    arrays = [None if array is None else torch.from_numpy(array) for array in block[:5]]
+    arrays = [None if a is None else torch.from_numpy(a) for a in block.to_simulate]
     losses = [session.trainer.rehearsals.generator(*arrays, code) for _ in range(8)]
     assert losses[-1] < losses[0]
     after = session.trainer.model.state_dict()

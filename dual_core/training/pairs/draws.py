@@ -90,7 +90,7 @@ class Draws:
             known = [self._known(self.data.simulator) for _ in range(config.rehearsals)]
             for _ in range(config.generator_rehearsals):
                 block = self.data.simulator.draw_block(random)
-                blocks.append(self._tensors(*block[:5], self._codes(1)))
+                blocks.append(self._tensors(*block.to_simulate, self._codes(1)))
             pairs = self.data.recorrupted
             if pairs and self.iteration >= config.recorrupted_from * config.iterations:
                 recorrupted = [
