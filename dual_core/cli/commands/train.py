@@ -306,7 +306,7 @@ def _changes(args: argparse.Namespace) -> Dict[str, Any]:
         "noisy_voxel_size_A": args.noisy_voxel_size,
         "clean_voxel_size_A": args.clean_voxel_size,
         "tilt_range_deg": tuple(args.tilt_range) if args.tilt_range else None,
-        "measured_noise": args.measured_noise and args.measured_noise == "yes",
+        "measured_noise": {"yes": True, "no": False}.get(args.measured_noise),
     }
     changes: Dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     changes.update(

@@ -7,9 +7,10 @@ is exact with that much around it, and parts fit together to within rounding.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
-from typing import List, Optional, Tuple
+from typing import Callable, List, Tuple, TypeVar
 
 import numpy as np
 import scipy.fft
@@ -18,6 +19,8 @@ from dual_core.noise_model.full_power.noise_profile import NoiseProfile
 from dual_core.noise_model.noise_field import NoiseField
 from dual_core.tiles.plan import as_triple
 from dual_core.volumes.interface import Triple
+
+Result = TypeVar("Result")
 
 MARGIN = 32  # voxels around a region of density; what reaches further is the wedge's edge alone
 PART = 160  # voxels along each axis of what is filtered at once
@@ -37,21 +40,13 @@ class ColouredNoise:
         self._field = field
         self._scale = np.float32(1.0 / float(field.values.std(dtype=np.float64)))
         self._mean = np.float32(field.values.mean(dtype=np.float64))
-        self._lock = threading.Lock()
-        self._transfer: Optional[Tuple[Triple, np.ndarray]] = None
-        self._measured: Optional[Tuple[Triple, Optional[np.ndarray]]] = None
-        self._found: List[Tuple[Triple, np.ndarray]] = []
+        self._transfer = _kept(profile.transfer_on, 1)
+        self._measured = _kept(profile.measured_on, 1)
+        self._response = _kept(profile.response, 4)
 
     def structure_of(self, density: np.ndarray) -> np.ndarray:
         """``h * v`` of a region that is given with `MARGIN` voxels around it, float32."""
-        shape = as_triple(density.shape)
-        with self._lock:
-            if self._transfer is None or self._transfer[0] != shape:
-                self._transfer = shape, self.profile.transfer_on(shape)
-            response = self._transfer[1]
-        spectrum = scipy.fft.rfftn(density)
-        spectrum *= response
-        whole: np.ndarray = scipy.fft.irfftn(spectrum, s=shape, overwrite_x=True)
+        whole = _through(density, self._transfer(as_triple(density.shape)))
         return np.ascontiguousarray(whole[(slice(MARGIN, -MARGIN),) * 3])
 
     def within_measured(self, made: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -64,16 +59,10 @@ class ColouredNoise:
         made, seen : the network's output and its input, of one shape. Near the faces, closer than
             half the grid of what was measured, the result is not that of a larger region.
         """
-        shape = as_triple(made.shape)
-        with self._lock:
-            if self._measured is None or self._measured[0] != shape:
-                self._measured = shape, self.profile.measured_on(shape)
-            response = self._measured[1]
+        response = self._measured(as_triple(made.shape))
         if response is None:
             return made
-        spectrum = scipy.fft.rfftn(made - seen)
-        spectrum *= response
-        kept: np.ndarray = scipy.fft.irfftn(spectrum, s=shape, overwrite_x=True)
+        kept = _through(made - seen, response)
         kept += seen
         return kept
 
@@ -105,19 +94,27 @@ class ColouredNoise:
         white = self._field.read(as_triple([s - m for s, m in zip(start, around)]), shape)
         white -= self._mean
         white *= self._scale
-        spectrum = scipy.fft.rfftn(white)
-        del white
-        spectrum *= self._response(shape)
-        noise: np.ndarray = scipy.fft.irfftn(spectrum, s=shape, overwrite_x=True)
+        noise = _through(white, self._response(shape))
         return noise[tuple(slice(m, m + n) for m, n in zip(around, size))]
 
-    def _response(self, shape: Triple) -> np.ndarray:
-        with self._lock:
-            known: Optional[np.ndarray] = dict(self._found).get(shape)
-            if known is None:
-                known = self.profile.response(shape)
-                self._found = [*self._found[-3:], (shape, known)]
-        return known
+
+def _kept(function: Callable[[Triple], Result], count: int) -> Callable[[Triple], Result]:
+    """A function of a shape that keeps its latest results, found once for all threads."""
+    lock, cached = threading.Lock(), functools.lru_cache(count)(function)
+
+    def result(shape: Triple) -> Result:
+        with lock:
+            return cached(shape)
+
+    return result
+
+
+def _through(volume: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """A volume behind a filter that is given on its half grid."""
+    spectrum = scipy.fft.rfftn(volume)
+    spectrum *= response
+    result: np.ndarray = scipy.fft.irfftn(spectrum, s=volume.shape, overwrite_x=True)
+    return result
 
 
 def _parts(length: int) -> List[Tuple[int, int]]:

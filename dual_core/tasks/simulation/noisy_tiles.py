@@ -180,13 +180,11 @@ class SimulationRunner(NetworkRunner):
                 size = as_triple([length + 2 * MARGIN for length in tile.input_size])
                 block = field.structure_of(read_mirrored(read, plan.shape, start, size))
             result = self(block)
-            if isinstance(field, ColouredNoise):
-                result = field.within_measured(result, block)
-            # A copy, so that the rest of the tile is not kept.
-            core = result[tile.core_slices].copy()
-            if isinstance(field, ColouredNoise):
-                core = field.added_to(core, tile.core_start)
-            return tile.core_start, core
+            if isinstance(field, NoiseField):
+                # A copy, so that the rest of the tile is not kept.
+                return tile.core_start, result[tile.core_slices].copy()
+            structure = field.within_measured(result, block)[tile.core_slices]
+            return tile.core_start, field.added_to(structure, tile.core_start)
 
         with one_torch_thread() as threads:
             workers = self.workers(plan, threads)
