@@ -100,7 +100,7 @@ class Feed:
     ) -> None:
         self.cells, self.device, self.size = cells, device, size
         self.pool: List[torch.Tensor] = []
-        self.drawn, self.place = 0, 0
+        self.drawn = 0
         self.put = 0  # pairs so far
         self._made = _Workers(cells, workers, seed) if workers else None
 
@@ -128,12 +128,11 @@ class Feed:
 
     def _put(self, pair: torch.Tensor) -> None:
         """Into the pool, in place of the oldest where it is full."""
-        self.put += 1
         if len(self.pool) < self.size:
             self.pool.append(pair.to(self.device, copy=True))
         else:
-            self.pool[self.place].copy_(pair)
-            self.place = (self.place + 1) % self.size
+            self.pool[self.put % self.size].copy_(pair)
+        self.put += 1
 
     def _patch(self, patch: int, generator: np.random.Generator) -> torch.Tensor:
         """A cube of both; half of them mirrored, and a third with the tilt axis along x."""
