@@ -20,7 +20,7 @@ import csv
 import logging
 import time
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 from common import DATA, ROOT, circumstances
@@ -104,10 +104,12 @@ def tune(method: type, tomogram: Tomogram, boundary: str) -> ClassicalDenoiser:
     return best
 
 
-def classical_rows(tomograms: Sequence[Tomogram], boundary: str) -> Dict[str, List[np.ndarray]]:
+def classical_rows(
+    tomograms: Sequence[Tomogram], boundary: str, methods: Iterable[type]
+) -> Dict[str, List[np.ndarray]]:
     """Label -> the tomograms filtered, raw ones first."""
     rows = {"raw": [tomogram.array for tomogram in tomograms]}
-    for method in GRIDS:
+    for method in methods:
         best = tune(method, tomograms[TUNED_ON], boundary)
         label = f"{best.label} ({best.describe()})"
         rows[label] = [tomogram.filtered(best) for tomogram in tomograms]
@@ -204,6 +206,10 @@ def main() -> None:
         "--denoised", action="append", default=[], metavar="NAME=FILE0,FILE1,FILE2,FILE3"
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR")
+    parser.add_argument(
+        "--no-filters", dest="filters", action="store_false",
+        help="leave the classical filters out, whose tuning takes most of the time",
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
@@ -213,7 +219,7 @@ def main() -> None:
     text: List[str] = []
     scored: List[Tuple[object, ...]] = []
     for boundary in BOUNDARIES:
-        rows = {**given, **classical_rows(tomograms, boundary)}
+        rows = {**given, **classical_rows(tomograms, boundary, GRIDS if args.filters else ())}
         text += [
             f"Outside of the tomogram: {boundary}",
             "",
