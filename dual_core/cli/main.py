@@ -22,6 +22,7 @@ from dual_core.cli.streams import lasting_streams
 from dual_core.errors import DualError
 from dual_core.overlap import prepare_torch
 from dual_core.safety.leftovers import remove_own
+from dual_core.safety.shown import printable
 from dual_core.safety.signals import asked_to_end, unwinding_signals
 
 # name -> (module, one line for the help), by what a user wants. A module is imported only when its
@@ -115,7 +116,7 @@ def _told(error: Exception) -> int:
     if isinstance(error, MemoryError):
         return _fail("out of memory; use smaller tiles or patches, or a machine with more memory")
     if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({printable(error.filename)})" if error.filename else ""
         return _fail(f"{error.strerror or one_line(error)}{where}; check path, rights and space")
     if isinstance(error, ModuleNotFoundError):
         if str(error.name).startswith("dual_core"):

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from dual_core.errors import DualError
 from dual_core.safety.documents import parse_json
+from dual_core.safety.shown import printable
 from dual_core.safety.signals import asked_to_end
 
 logger = logging.getLogger(__name__)
@@ -217,7 +218,7 @@ def _message(error: Exception, source: Path) -> str:
     if isinstance(error, DualError):
         return text if str(source) in text else f"{source}: {text}"
     if isinstance(error, OSError) and error.strerror:
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({printable(error.filename)})" if error.filename else ""
         return f"{source}: {error.strerror}{where}; check path, rights and space"
     return f"{source}: {type(error).__name__}: {text}"
 

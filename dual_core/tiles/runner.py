@@ -98,6 +98,9 @@ class NetworkRunner:
         self.receptive_radius = receptive_radius
         self.network: Any = network
         self._replicas = Replicas(network, self.devices, self.bfloat16)
+        if halo is not None:
+            # What lies farther away than the network reaches changes nothing.
+            halo = min(halo, receptive_radius)
         self._wanted_halo = halo
         self.inside = inside
         if tile is not None and halo is not None and tile < 2 * round_up(halo, multiple) + multiple:

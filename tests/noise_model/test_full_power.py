@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import List
 
 import numpy as np
 import pytest
+import scipy.fft
 
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
-from dual_core.noise_model.full_power.coloured_noise import ColouredNoise
+from dual_core.noise_model.full_power.coloured_noise import MARGIN, ColouredNoise, SeenStructure
 from dual_core.noise_model.full_power.fitting import measure_noise_profile
 from dual_core.noise_model.full_power.noise_profile import (
     NoiseProfile,
@@ -26,6 +28,7 @@ from dual_core.noise_model.full_power.whole_blocks import (
 )
 from dual_core.noise_model.linear_simulator import LinearSimulator
 from dual_core.noise_model.noise_field import NoiseField
+from dual_core.noise_model.tapered_power import on_grid
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import PatchSource, StandardisedVolume
 from dual_core.volumes.reading import ArrayVolume
@@ -235,3 +238,19 @@ def test_what_a_network_puts_into_the_missing_wedge_is_left_out() -> None:
     everything = ColouredNoise(NoiseField(np.array([-1.0, 1.0]), 3), ray_profile())
     assert everything.within_measured(made, seen) is made
     assert profile_of({**profile_to_arrays(profile), "measured": measured}).measured is not None
+
+
+def test_a_grand_model_is_seen_weighted_and_a_denoised_tomogram_is_weighted_already() -> None:
+    transfer = np.full((16, 16, 9), 0.5, np.float32)
+    weighting = np.ones_like(transfer)
+    weighting[:, :, 5:] = 2.0
+    profile = symmetric(replace(ray_profile(), transfer=transfer, weighting=weighting))
+    density = np.random.default_rng(0).standard_normal((72, 72, 72)).astype(np.float32)
+    of_denoised = SeenStructure(profile, denoised=True).structure_of(density)
+    of_grand_model = SeenStructure(profile).structure_of(density)
+    inside = (slice(MARGIN, -MARGIN),) * 3
+    np.testing.assert_allclose(of_denoised, 0.5 * density[inside], atol=1e-4)
+    weighted = scipy.fft.rfftn(density) * on_grid(weighting, density.shape)
+    expected = 0.5 * scipy.fft.irfftn(weighted, s=density.shape)[inside]
+    np.testing.assert_allclose(of_grand_model, expected, atol=1e-4)
+    assert np.abs(of_grand_model - of_denoised).max() > 0.1

@@ -225,3 +225,11 @@ def test_labels_of_figures_are_drawn_as_they_are_written(tmp_path):
     volume = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
     slices_figure({"a$\\bad{$b": volume}, tmp_path / "f.png", 10.0)
     assert (tmp_path / "f.png").exists()
+
+
+@pytest.mark.parametrize("length", [400, 5000])
+def test_a_name_that_no_file_can_have_is_not_told_at_full_length(tmp_path, capsys, length):
+    pack = ["pack", "--shape", "16", "16", "16", "--voxel-size", "20", "--output", str(tmp_path)]
+    assert main([*pack, "--molecules", "9" * length]) == 2
+    told = capsys.readouterr().err
+    assert len(told) < 600 and told.count("\n") == 1

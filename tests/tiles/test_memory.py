@@ -8,6 +8,7 @@ import pytest
 from dual_core.tiles import memory
 from dual_core.tiles.memory import GIB, bytes_for_tiles, cgroup_memory, free_memory, unet_bytes
 from dual_core.tiles.plan import plan_for_side, plan_for_voxels
+from dual_core.tiles.runner import NetworkRunner
 
 SHAPE = (256, 1024, 1024)
 
@@ -96,3 +97,11 @@ def test_bound_is_kept_and_every_voxel_written_once(shape, most, inside):
 def test_no_cube_of_the_same_size_computes_less(side):
     cube = plan_for_side(SHAPE, side, 24, 8, inside=True)
     assert plan_for_voxels(SHAPE, side**3, 24, 8, inside=True).overhead <= cube.overhead
+
+
+@pytest.mark.parametrize("wanted", [12, 30, 2**31])
+def test_no_halo_is_wider_than_what_the_network_reaches(wanted):
+    torch = pytest.importorskip("torch")
+    runner = NetworkRunner(torch.nn.Identity(), 4, 12, "cpu", halo=wanted)
+    assert runner.halo == 12
+    assert math.prod(runner.plan((64, 64, 64)).input_shape) <= 96**3

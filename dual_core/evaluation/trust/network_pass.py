@@ -17,6 +17,8 @@ import numpy as np
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.explained import ExplainedVolume
+from dual_core.noise_model.full_power.coloured_noise import MARGIN, SeenStructure
+from dual_core.noise_model.full_power.noise_profile import profile_of
 from dual_core.noise_model.linear_file import linear_of
 from dual_core.noise_model.own_model import own_linear_model
 from dual_core.tasks.denoise import make_runner
@@ -184,21 +186,30 @@ def networks_of(
     denoiser = make_runner(model, device, precision, tile, halo)
     turned = model.card.tilt_axis == "x"
 
-    def run(runner: NetworkRunner, volume: np.ndarray) -> np.ndarray:
+    def along_y(function: Function, volume: np.ndarray) -> np.ndarray:
         # The networks know the tilt axis y alone.
         if not turned:
-            return run_on_array(runner, volume, on_pass)
-        return run_on_array(runner, volume.swapaxes(1, 2), on_pass).swapaxes(1, 2)
+            return function(volume)
+        return function(volume.swapaxes(1, 2)).swapaxes(1, 2)
+
+    def run(runner: NetworkRunner, volume: np.ndarray) -> np.ndarray:
+        return run_on_array(runner, volume, on_pass)
 
     linear = linear_of(model.linear)
-    denoise = functools.partial(run, denoiser)
+    denoise = functools.partial(along_y, functools.partial(run, denoiser))
+    profile = profile_of(model.linear)
+    seen_structure = None if profile is None else SeenStructure(profile, denoised=True)
 
     def restore(volume: np.ndarray) -> np.ndarray:
         restorer = NetworkRunner(
             model.structural_generator, model.multiple, model.receptive_radius,
             device, precision, tile, halo,
         )
-        return run(restorer, volume)
+        if seen_structure is None:
+            return run(restorer, volume)
+        # With measured noise Gs sees h * v, as in a simulation.
+        seen = seen_structure.structure_of(np.pad(volume, MARGIN, mode="symmetric"))
+        return seen_structure.within_measured(run(restorer, seen), seen)
 
     def combined(volume: np.ndarray) -> np.ndarray:
         both = (volume, denoise(volume))
@@ -209,7 +220,8 @@ def networks_of(
 
     keep = is_wanted("auto", model.card)
     return Networks(
-        denoise, None if model.card.denoises_only else restore, linear, model.card.tilt_axis,
+        denoise, None if model.card.denoises_only else functools.partial(along_y, restore),
+        linear, model.card.tilt_axis,
         combined if keep else None,
     )
 

@@ -26,23 +26,21 @@ MARGIN = 32  # voxels around a region of density; what reaches further is the we
 PART = 160  # voxels along each axis of what is filtered at once
 
 
-class ColouredNoise:
-    """Noise of a profile at every voxel of space.
+class SeenStructure:
+    """How a tomogram of a profile shows a density, before the network and after it.
 
     Parameters
     ----------
-    field : white noise; its deviation does not matter.
-    profile : the power to give it.
+    profile : of the noisy domain.
+    denoised : the density is a denoised tomogram, not a grand model: the weighting of structure by
+        direction is in it already.
     """
 
-    def __init__(self, field: NoiseField, profile: NoiseProfile) -> None:
+    def __init__(self, profile: NoiseProfile, denoised: bool = False) -> None:
         self.profile = profile
-        self._field = field
-        self._scale = np.float32(1.0 / float(field.values.std(dtype=np.float64)))
-        self._mean = np.float32(field.values.mean(dtype=np.float64))
-        self._transfer = _kept(profile.transfer_on, 1)
+        transfer = profile.transfer_on if denoised else profile.weighted_transfer_on
+        self._transfer = _kept(transfer, 1)
         self._measured = _kept(profile.measured_on, 1)
-        self._response = _kept(profile.response, 4)
 
     def structure_of(self, density: np.ndarray) -> np.ndarray:
         """``h * v`` of a region that is given with `MARGIN` voxels around it, float32."""
@@ -65,6 +63,23 @@ class ColouredNoise:
         kept = _through(made - seen, response)
         kept += seen
         return kept
+
+
+class ColouredNoise(SeenStructure):
+    """Noise of a profile at every voxel of space, and the structure beside it.
+
+    Parameters
+    ----------
+    field : white noise; its deviation does not matter.
+    profile : the power to give it.
+    """
+
+    def __init__(self, field: NoiseField, profile: NoiseProfile) -> None:
+        super().__init__(profile)
+        self._field = field
+        self._scale = np.float32(1.0 / float(field.values.std(dtype=np.float64)))
+        self._mean = np.float32(field.values.mean(dtype=np.float64))
+        self._response = _kept(profile.response, 4)
 
     def added_to(self, structure: np.ndarray, start: Triple) -> np.ndarray:
         """A part of a tomogram from its structure: the noise on top, within the limits."""

@@ -62,9 +62,9 @@ def measure_noise_profile(
     grid = grid_of(min(min(e.volume.shape[0], e.volume.shape[2]) for e in noisy))
     power = typical_power(noisy, grid, generator)
     share = on_grid(noise_share(linear, clean, generator), grid)
-    transfer = linear.transfer if linear.weighting is None else linear.transfer * linear.weighting
     profile = NoiseProfile(
-        np.zeros_like(power), power, transfer, limits, measured=linear.measured
+        np.zeros_like(power), power, linear.transfer, limits,
+        measured=linear.measured, weighting=linear.weighting,
     )
     profile = profile.with_power(field_power(power, grid) * np.maximum(share, LOWEST_SHARE))
 

@@ -15,6 +15,7 @@ from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import StandardisedVolume
 
 NAMES = ("profile_amplitude", "profile_power", "profile_transfer", "profile_limits")
+WEIGHTING = "profile_weighting"  # only where a reconstruction weights structure by direction
 MEASURED = "measured"  # of the linear model that lies beside it
 # Coefficients over which one tomogram's power is compared with the domain's: it has few blocks.
 BLUR = (3.0, 1.5, 3.0)
@@ -32,10 +33,13 @@ class NoiseProfile:
         enough for the tomograms' thickness, so that the rays of single tilts and the edge of the
         missing wedge are in it. The tilt axis is y.
     power : `typical_power` of the tomograms, structure included, same shape.
-    transfer : H of the structure on a cubic half grid, with the weighting by direction.
+    transfer : H of the structure on a cubic half grid.
     limits : lowest and highest value of the tomograms.
     structure : factor of the structure beside this noise.
     measured : how much of each coefficient was measured, 0 to 1, on a cubic half grid, or None.
+    weighting : the reconstruction's weighting A of structure by direction, on the grid of
+        `transfer`, or None. What can be had from a tomogram is A v: a grand model is seen behind
+        H and A, a denoised tomogram behind H alone.
     """
 
     amplitude: np.ndarray
@@ -44,6 +48,7 @@ class NoiseProfile:
     limits: Tuple[float, float]
     structure: float = 1.0
     measured: Optional[np.ndarray] = None
+    weighting: Optional[np.ndarray] = None
 
     @property
     def grid(self) -> Triple:
@@ -62,6 +67,11 @@ class NoiseProfile:
     def transfer_on(self, shape: Triple) -> np.ndarray:
         """H on the half grid of a shape."""
         return on_grid(self.transfer, shape)
+
+    def weighted_transfer_on(self, shape: Triple) -> np.ndarray:
+        """H A on the half grid of a shape."""
+        both = self.transfer if self.weighting is None else self.transfer * self.weighting
+        return on_grid(both, shape)
 
     def measured_on(self, shape: Triple) -> Optional[np.ndarray]:
         """What was measured on the half grid of a shape; None for all."""
@@ -109,6 +119,8 @@ def profile_to_arrays(profile: NoiseProfile) -> Dict[str, np.ndarray]:
     arrays = {
         name: np.ascontiguousarray(value.astype(np.float16)) for name, value in zip(NAMES, values)
     }
+    if profile.weighting is not None:
+        arrays[WEIGHTING] = np.ascontiguousarray(profile.weighting.astype(np.float16))
     return {**arrays, NAMES[3]: np.array(profile.limits, dtype=np.float32)}
 
 
@@ -120,9 +132,13 @@ def profile_of(tensors: Mapping[str, Any]) -> Optional[NoiseProfile]:
         np.asarray(tensors[name], dtype=np.float32) for name in NAMES
     )
     low, high = (float(value) for value in limits)
-    measured = np.asarray(tensors[MEASURED], dtype=np.float32) if MEASURED in tensors else None
+    measured, weighting = (
+        np.asarray(tensors[name], dtype=np.float32) if name in tensors else None
+        for name in (MEASURED, WEIGHTING)
+    )
     return NoiseProfile(
-        _mirrored(amplitude), _mirrored(power), transfer, (low, high), measured=measured
+        _mirrored(amplitude), _mirrored(power), transfer, (low, high),
+        measured=measured, weighting=weighting,
     )
 
 
