@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import mrcfile
 import numpy as np
@@ -28,13 +29,24 @@ from dual_core.evaluation.trust.findings import (  # noqa: E402
     TomogramTrust,
     TrustReport,
     judge,
+    led_by_coherence,
     worst,
 )
-from dual_core.evaluation.trust.network_pass import Networks, open_tomogram  # noqa: E402
+from dual_core.evaluation.trust.network_pass import (  # noqa: E402
+    Networks,
+    networks_of,
+    open_tomogram,
+)
 from dual_core.evaluation.trust.phase_random import randomise_phases  # noqa: E402
 from dual_core.networks.card import ModelCard  # noqa: E402
 from dual_core.networks.generators import NetworkConfig  # noqa: E402
 from dual_core.networks.model import DualModel, plain_config  # noqa: E402
+from dual_core.noise_model.full_power.noise_profile import (  # noqa: E402
+    NoiseProfile,
+    profile_to_arrays,
+)
+from dual_core.noise_model.full_power.whole_blocks import grid_of  # noqa: E402
+from dual_core.noise_model.tapered_power import on_grid  # noqa: E402
 from dual_core.volumes.described.describe import describe  # noqa: E402
 from dual_core.volumes.reading import ArrayVolume, write_volume  # noqa: E402
 
@@ -245,6 +257,21 @@ def test_noise_explained_better_than_the_tomogram_is_red():
     assert verdicts(look(loves_noise, t))["same_spectrum"] == "red"
 
 
+@pytest.mark.parametrize("coherence", ["green", "amber", "red", None])
+def test_half_coherence_decides_whether_noise_was_learnt_only_where_it_is_green(coherence):
+    same = Finding("same_spectrum", "", 1.0, "", "red", "Near 1.")
+    other = Finding("noise_energy", "", 0.9, "", "red", "")
+    first = [Finding("half_coherence", "", 1.1, "", coherence, "")] if coherence else []
+    found = {one.key: one for one in led_by_coherence([*first, same, other])}
+    assert found["noise_energy"] is other
+    assert found["same_spectrum"].value == 1.0
+    if coherence == "green":
+        assert found["same_spectrum"].verdict == "green"
+        assert found["same_spectrum"].sentence.startswith("Near 1. It decides nothing here")
+    else:
+        assert found["same_spectrum"] is same
+
+
 def test_gold_does_not_hide_what_is_made_of_noise():
     """One bead a hundred times as strong as a protein must not make the rest look quiet."""
     rng = np.random.default_rng(0)
@@ -332,6 +359,32 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     DualModel(config, ModelCard(VOXEL_SIZE_A, "bright", plain_config(config))).save(path)
     return str(path)
+
+
+@pytest.mark.parametrize("tilt_axis", ["y", "x"])
+def test_with_measured_noise_gs_is_given_the_density_as_a_tomogram_shows_it(model, tilt_axis):
+    """h v, h without coarse detail along x (y for the tilt axis x) and without the weighting A."""
+    loaded = DualModel.load(model)
+    loaded.card = replace(loaded.card, tilt_axis=tilt_axis)
+    side, height, half = *grid_of(20)[:2], grid_of(20)[0] // 2 + 1
+    ones = np.ones((side, height, half), np.float32)
+    transfer = np.ones((16, 16, 9), np.float32)
+    transfer[..., :3] = 0.0
+    profile = NoiseProfile(ones, ones, transfer, (-9.0, 9.0), weighting=3 * np.ones_like(transfer))
+    loaded.linear = {n: torch.from_numpy(a) for n, a in profile_to_arrays(profile).items()}
+    v = cells()
+    along_y = v if tilt_axis == "y" else v.swapaxes(1, 2)
+    spectrum = np.fft.rfftn(np.pad(along_y, 32, mode="symmetric"))
+    seen = np.fft.irfftn(
+        spectrum * on_grid(transfer, tuple(n + 64 for n in along_y.shape)),
+        s=tuple(n + 64 for n in along_y.shape),
+    )[(slice(32, -32),) * 3].astype(np.float32)
+    bare = networks_of(DualModel.load(model), "cpu", "float32", tile=96)
+    expected = bare.restore(seen)  # along y, as the networks were trained
+    expected = expected if tilt_axis == "y" else expected.swapaxes(1, 2)
+    found = networks_of(loaded, "cpu", "float32", tile=96).restore(v)
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+    assert np.abs(bare.restore(v) - found).max() > 0.05 * np.abs(found).max()
 
 
 def test_the_middle_of_a_large_tomogram_keeps_its_place(tmp_path):

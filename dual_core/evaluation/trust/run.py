@@ -12,7 +12,13 @@ from dual_core.evaluation.halves import HalvesResult, compare_halves, crossing_t
 from dual_core.evaluation.trust.coherence import coherence_findings
 from dual_core.evaluation.trust.examine import TrustOptions, examine
 from dual_core.evaluation.trust.figures import trust_figures
-from dual_core.evaluation.trust.findings import Finding, TomogramTrust, TrustReport, halves_findings
+from dual_core.evaluation.trust.findings import (
+    Finding,
+    TomogramTrust,
+    TrustReport,
+    halves_findings,
+    led_by_coherence,
+)
 from dual_core.evaluation.trust.network_pass import (
     LARGEST_SIDE,
     Networks,
@@ -121,7 +127,7 @@ def _judge(
         options.tilt_range_deg or card.tilt_range_deg,
         None if halves is None else (halves[0].voxels, halves[1].voxels),
     )
-    findings += examination.findings
+    findings = led_by_coherence([*findings, *examination.findings])
     if halves is not None:
         first, second = halves
         result, _ = compare_halves(
