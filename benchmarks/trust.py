@@ -24,6 +24,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 from common import DATA, ROOT, circumstances, dual
 
+from dual_core.evaluation.trust.findings import THRESHOLDS
 from dual_core.evaluation.trust.phase_random import randomise_phases
 from dual_core.evaluation.truth.metrics import pearson
 from dual_core.figures import COLOURS, _new_figure, _plain, _save
@@ -88,7 +89,7 @@ def judge(args: argparse.Namespace, label: str, model: Path, tomogram: Path, wha
         )
     report = json.loads((folder / "trust.json").read_text(encoding="utf-8"))
     return {"model": label, "tomogram": what, "verdict": report["verdict"],
-            "findings": report["tomograms"][0]["findings"]}
+            "findings": {one["key"]: one for one in report["tomograms"][0]["findings"]}}
 
 
 def truth_correlation(args: argparse.Namespace, model: Path) -> float:
@@ -108,13 +109,18 @@ def markdown(rows: List[Row]) -> str:
     """The table: a line a finding, a column a model and tomogram."""
     heads = [f"{row['model']}, {row['tomogram']}" for row in rows]
     lines = [f"| | {' | '.join(heads)} |", "|---" * (len(rows) + 1) + "|"]
-    for number, found in enumerate(rows[0]["findings"]):
-        cells = [shown(row["findings"][number]) for row in rows]
-        lines.append(f"| {found['title']} | {' | '.join(cells)} |")
+    for key in judged(rows):
+        cells = [shown(row["findings"][key]) if key in row["findings"] else "" for row in rows]
+        lines.append(f"| `{key}` | {' | '.join(cells)} |")
     lines.append(f"| **verdict** | {' | '.join('**' + row['verdict'] + '**' for row in rows)} |")
     told = ["-" if row["cc"] is None else f"{row['cc']:.3f}" for row in rows]
     lines.append(f"| correlation with the truth | {' | '.join(told)} |")
     return "\n".join(lines)
+
+
+def judged(rows: List[Row]) -> List[str]:
+    """The keys that any of the reports has, in the reports' order."""
+    return [key for key in THRESHOLDS if any(key in row["findings"] for row in rows)]
 
 
 def shown(found: Row) -> str:
@@ -125,25 +131,28 @@ def shown(found: Row) -> str:
 
 def draw(rows: List[Row], path: Path) -> None:
     """Values as bars, verdicts as colours, a panel a finding."""
-    titles = [found["title"] for found in rows[0]["findings"]]
+    keys = judged(rows)
     figure = _new_figure(11.0, 5.6)
-    panels = figure.subplots(2, -(-len(titles) // 2), squeeze=False).ravel()
+    panels = figure.subplots(2, -(-len(keys) // 2), squeeze=False).ravel()
     names = [f"{row['model']}\n{row['tomogram']}" for row in rows]
-    for number, (panel, title) in enumerate(zip(panels, titles)):
-        found = [row["findings"][number] for row in rows]
+    missing = {"value": None, "verdict": "missing"}
+    for number, (panel, key) in enumerate(zip(panels, keys)):
+        found = [row["findings"].get(key, missing) for row in rows]
         values = [one["value"] or 0.0 for one in found]
         colours = [COLOUR_OF.get(one["verdict"], COLOURS[0]) for one in found]
         panel.barh(range(len(rows)), np.minimum(values, 2.0), color=colours)
         for place, one in enumerate(found):
-            text = "not measurable" if one["value"] is None else f"{one['value']:.2f}"
+            text = f"{one['value']:.2f}" if one["value"] is not None else (
+                "" if one is missing else "not measurable"
+            )
             panel.text(0.03, place, text, va="center", fontsize=8)
         panel.set_yticks(range(len(rows)), names if number % (len(panels) // 2) == 0 else [])
         panel.tick_params(labelsize=7)
         panel.invert_yaxis()
-        panel.set_title(textwrap.fill(title, 30), fontsize=8)
+        panel.set_title(textwrap.fill(THRESHOLDS[key][0], 30), fontsize=8)
         _plain(panel)
         panel.set_axisbelow(True)
-    for panel in panels[len(titles):]:
+    for panel in panels[len(keys):]:
         panel.set_axis_off()
     _save(figure, path, None)
 
@@ -154,7 +163,7 @@ def write_csv(path: Path, rows: List[Row]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("model", "tomogram", "key", "value", "verdict"))
         for row in rows:
-            for found in row["findings"]:
+            for found in row["findings"].values():
                 writer.writerow((row["model"], row["tomogram"], found["key"], found["value"],
                                  found["verdict"]))
 
@@ -169,7 +178,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=output / "trust")
     parser.add_argument(
         "--good", type=Path, metavar="M",
-        default=output / "denoise" / "standard" / "seed_0_800" / "model.safetensors",
+        default=output / "denoise" / "standard" / "seed_0_500" / "model.safetensors",
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
