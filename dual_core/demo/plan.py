@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 from dual_core.grand_models.molecules.molecule_list import resolve_molecules
 from dual_core.grand_models.pack import PackConfig
-from dual_core.networks.card import GENERAL
+from dual_core.networks.card import GENERAL, MODEL_FILE
 from dual_core.physics.config import SimulatorConfig
 from dual_core.training.config import TrainingConfig, preset_config
 
@@ -70,7 +70,7 @@ class DemoPlan:
         ]
         self.first_look = output / "first_look" / f"{self.tomograms[-1].stem}_denoised.mrc"
         self.training_run = output / "run"
-        self.model = self.training_run / "model.safetensors"
+        self.model = self.training_run / MODEL_FILE
         self.denoised = output / "denoised" / f"{self.tomograms[-1].stem}_denoised.mrc"
         self.simulated = output / "simulated" / f"{self.cells[-1].stem}_simulated_01.mrc"
         self.training_set = self.simulated.parent / "training_set.csv"

@@ -23,6 +23,7 @@ from dual_core.safety.shown import printable, shown
 FORMAT_VERSION = 1
 CARD_KEY = "dual_card"
 MAXIMAL_HEADER = 16_000_000  # bytes; that of six networks has 50 thousand
+MODEL_FILE = "model.safetensors"  # in the folder of a training
 GENERAL = "general"  # the name of the model that comes with the package
 DENOISE = "denoise"  # the task of a model that has the denoiser alone
 LIKENESS = Bounds(0.0, 1e12)
@@ -227,7 +228,8 @@ class ModelCard:
 
 
 def model_file(path: PathLike) -> str:
-    """The file of a model: the path itself, or for `GENERAL` that of the model in the package.
+    """The file of a model: the path itself, in the folder of a training ``model.safetensors``, or
+    for `GENERAL` that of the model in the package.
 
     Raises
     ------
@@ -235,7 +237,8 @@ def model_file(path: PathLike) -> str:
         When the installation lacks it.
     """
     if os.fspath(path) != GENERAL:
-        return os.fspath(path)
+        inside = os.path.join(path, MODEL_FILE)
+        return inside if os.path.isfile(inside) else os.fspath(path)
     packaged = os.path.join(os.path.dirname(os.path.abspath(__file__)), GENERAL + ".safetensors")
     if not os.path.isfile(packaged):
         raise DualError(
@@ -272,7 +275,7 @@ def read_metadata(path: PathLike) -> Mapping[str, str]:
     except FileNotFoundError as error:
         raise DualError(f"the model {name} does not exist; check the path") from error
     except IsADirectoryError as error:
-        raise DualError(f"{name} is a folder; give the model.safetensors inside it") from error
+        raise DualError(f"{name} is a folder without a {MODEL_FILE}; check the path") from error
     except PermissionError as error:
         raise DualError(f"no permission to read {name}; check its access rights") from error
     except OSError as error:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from dual_core.errors import DualError
-from dual_core.networks.card import ModelCard, read_card
+from dual_core.networks.card import MODEL_FILE, ModelCard, read_card
 from dual_core.safety.checks import is_plain
 from dual_core.safety.documents import read_yaml
-from dual_core.training.checkpoint import MODEL
 from dual_core.training.loop import CONFIG
 from dual_core.training.monitor import HISTORY, read_history
 from dual_core.training.previews import FOLDER as PREVIEWS
@@ -58,7 +57,7 @@ class RunFolder:
     @property
     def model(self) -> Path:
         """Where the model is or will be."""
-        return self.path / MODEL
+        return self.path / MODEL_FILE
 
     @property
     def iterations(self) -> int:
@@ -133,12 +132,12 @@ def open_run(path: Path) -> RunFolder:
         raise DualError(f"{path}: no such folder; give the --output folder of 'dual train'")
     if not path.is_dir():
         raise DualError(f"{path}: is a file; give the --output folder of 'dual train'")
-    if not any((path / name).is_file() for name in (MODEL, CONFIG, HISTORY)):
+    if not any((path / name).is_file() for name in (MODEL_FILE, CONFIG, HISTORY)):
         raise DualError(
-            f"{path}: is no training directory (no {MODEL}, {CONFIG} or {HISTORY} in it); "
+            f"{path}: is no training directory (no {MODEL_FILE}, {CONFIG} or {HISTORY} in it); "
             "give the --output folder of 'dual train'"
         )
-    card = read_card(path / MODEL) if (path / MODEL).is_file() else None
+    card = read_card(path / MODEL_FILE) if (path / MODEL_FILE).is_file() else None
     options = _yaml(path / OPTIONS)
     return RunFolder(path, card, _yaml(path / CONFIG), options, read_history(path))
 

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dual_core.errors import DualError
+from dual_core.networks.card import MODEL_FILE
 from dual_core.safety.checks import checked, within_bounds
 from dual_core.safety.documents import read_json
 from dual_core.safety.limits import ITERATIONS
@@ -32,7 +33,6 @@ PREVIOUS = "checkpoint.previous"
 NEW = "checkpoint.new"  # while it is written; a killed run may leave it
 TENSORS = "state.safetensors"
 VALUES = "state.json"
-MODEL = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def require_checkpoint(run: Path) -> None:
 
 def holds_training(run: Path) -> bool:
     """Whether a folder has a model or a checkpoint, whole or not, that a new run would replace."""
-    return any((run / name).exists() for name in (MODEL, FOLDER, PREVIOUS))
+    return any((run / name).exists() for name in (MODEL_FILE, FOLDER, PREVIOUS))
 
 
 def remove_training(run: Path) -> None:
@@ -184,7 +184,7 @@ def remove_training(run: Path) -> None:
             if (run / name).exists():
                 shutil.rmtree(run / name)
         with contextlib.suppress(FileNotFoundError):
-            (run / MODEL).unlink()
+            (run / MODEL_FILE).unlink()
     except OSError as error:
         raise DualError(
             f"the training in {run} cannot be removed ({error.strerror}); choose another --output"

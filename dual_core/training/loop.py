@@ -12,10 +12,11 @@ from typing import Any, Callable, Container, Dict, Optional, Sequence, Tuple
 import torch
 
 from dual_core.errors import DualError
+from dual_core.networks.card import MODEL_FILE
 from dual_core.networks.devices import describe_device, use_bfloat16
 from dual_core.safety.locks import folder_lock
 from dual_core.safety.signals import remembered_signals
-from dual_core.training.checkpoint import MODEL, NEW, remove_training, require_checkpoint
+from dual_core.training.checkpoint import NEW, remove_training, require_checkpoint
 from dual_core.training.coherence import NAME as COHERENCE
 from dual_core.training.coherence import TIMES, CoherenceCheck, told_at_the_end
 from dual_core.training.config import (
@@ -201,7 +202,7 @@ def _train(
     logbook.tell_at_the_end()
     ranks.wait()  # for the first one's files
     return TrainingResult(
-        run / MODEL, session.iteration, session.iteration >= config.iterations, reason
+        run / MODEL_FILE, session.iteration, session.iteration >= config.iterations, reason
     )
 
 

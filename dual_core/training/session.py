@@ -10,13 +10,12 @@ import numpy as np
 import torch
 
 from dual_core.errors import DualError
-from dual_core.networks.card import ModelCard
+from dual_core.networks.card import MODEL_FILE, ModelCard
 from dual_core.networks.model import DualModel
 from dual_core.noise_model.full_power.noise_profile import profile_to_arrays
 from dual_core.noise_model.linear_file import linear_to_arrays
 from dual_core.tiles.runner import is_out_of_memory
 from dual_core.training.checkpoint import (
-    MODEL,
     check_values,
     no_checkpoint_left,
     readable_checkpoints,
@@ -197,7 +196,7 @@ class Session:
             "batch": self.batch,
         }
         save_checkpoint(run, tensors, values)
-        self._model_to_save().save(run / MODEL)
+        self._model_to_save().save(run / MODEL_FILE)
 
     def _draws(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """What each process has for itself: random state, place in the data, pools, codes."""

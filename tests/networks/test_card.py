@@ -16,7 +16,14 @@ import numpy as np
 import pytest
 
 from dual_core.errors import DualError
-from dual_core.networks.card import CARD_KEY, FORMAT_VERSION, ModelCard, read_card, read_metadata
+from dual_core.networks.card import (
+    CARD_KEY,
+    FORMAT_VERSION,
+    ModelCard,
+    model_file,
+    read_card,
+    read_metadata,
+)
 from dual_core.volumes.reading import write_volume
 
 CARD = ModelCard(
@@ -138,8 +145,16 @@ def test_a_missing_file_is_refused(tmp_path):
     assert "does not exist" in refusal(tmp_path / "nowhere.safetensors")
 
 
-def test_a_folder_is_refused(tmp_path):
-    assert "folder" in refusal(tmp_path)
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    assert "folder without a model.safetensors" in refusal(tmp_path)
+    (tmp_path / "model.safetensors").mkdir()
+    assert "folder without a model.safetensors" in refusal(tmp_path)
+
+
+def test_the_folder_of_a_training_stands_for_its_model(tmp_path):
+    model = write_card(tmp_path / "model.safetensors", CARD.to_json())
+    assert model_file(tmp_path) == str(model)
+    assert read_card(tmp_path) == read_card(model)
 
 
 def test_a_path_below_a_file_is_refused(tmp_path):

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="M",
-        help="model file (.safetensors) of 'dual train --task missing-wedge', or a denoising model",
+        help="model of 'dual train --task missing-wedge' (its folder or file), or a denoising one",
     )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the results, created if missing"

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="M",
-        help="model file (.safetensors) of 'dual train', or 'general': the model that comes with "
+        help="model of 'dual train' (its folder or file), or 'general': the model that comes with "
         "DUAL, which needs no training",
     )
     files.add_argument(

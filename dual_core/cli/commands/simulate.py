@@ -53,7 +53,7 @@ def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
         "grand_models", nargs="+", metavar="G.mrc", help="grand models, as 'dual pack' writes them"
     )
     files.add_argument(
-        "--model", required=True, metavar="M", help="model file (.safetensors) of 'dual train'"
+        "--model", required=True, metavar="M", help="model of 'dual train', its folder or file"
     )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the results, created if missing"

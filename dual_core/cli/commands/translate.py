@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="M",
-        help="model file (.safetensors) of 'dual train --task translate'",
+        help="model of 'dual train --task translate', its folder or file",
     )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the results, created if missing"

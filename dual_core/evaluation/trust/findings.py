@@ -170,7 +170,7 @@ def led_by_coherence(findings: Sequence[Finding]) -> List[Finding]:
     """
     if not any(one.key == "half_coherence" and one.verdict == "green" for one in findings):
         return list(findings)
-    told = "It decides nothing here: the first line shows that the model knows structure from noise."
+    told = "It decides nothing here: the first line shows that structure is told from noise."
     return [
         replace(one, verdict="green", sentence=f"{one.sentence} {told}")
         if one.key == "same_spectrum" and one.verdict != "green" else one
