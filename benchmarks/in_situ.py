@@ -6,8 +6,9 @@
 Trains on the even halves of the crops alone (with --halves on the full crops 0 and 1 with their
 halves), with cells of ``dual pack`` as the clean domain. Then both halves of every crop are
 denoised, with --keep-measured no and auto, and each result is held against the other half as it was
-measured. Prints the ratios by detail, pooled over the crops, and draws in_situ.png: raw, filtered,
-denoised, and the other half. What is in WORK is not made again.
+measured. Prints the ratios by detail, pooled over the crops (with --halves of crop 2 alone, which
+no training saw), and draws in_situ.png: raw, filtered, denoised, and the other half. What is in
+WORK is not made again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
 import numpy as np
 from common import DATA, ROOT, circumstances, dual
@@ -76,10 +77,10 @@ def load(path: Path) -> np.ndarray:
     return open_volume(path).load()
 
 
-def score(data: Path, folder: Path) -> HalfCoherence:
-    """Pooled over the crops."""
+def score(data: Path, folder: Path, crops: Sequence[int] = CROPS) -> HalfCoherence:
+    """Pooled over some crops."""
     total = None
-    for number in CROPS:
+    for number in crops:
         names = [crop(data, number, part) for part in ("even", "odd")]
         raw = [load(name) for name in names]
         results = [load(folder / f"{name.stem}_denoised.mrc") for name in names]
@@ -144,7 +145,8 @@ def main() -> None:
         "DUAL, --keep-measured no": denoised(args, model, work / "plain", "no"),
         "DUAL": denoised(args, model, work / "kept", "auto"),
     }
-    scores = {label: score(args.data, folder) for label, folder in folders.items()}
+    scored = CROPS[2:] if args.halves else CROPS
+    scores = {label: score(args.data, folder, scored) for label, folder in folders.items()}
     first = next(iter(scores.values()))
     print("| detail (A) | " + " | ".join(f"{d:.0f}" for d in first.detail_A) + " |")
     print("| raw with raw | " + " | ".join(f"{v:.2f}" for v in first.raw) + " |")
