@@ -64,7 +64,7 @@ def napari_activation() -> Optional[str]:
     It is that of scipion-em-tomo (``NAPARI_ENV_ACTIVATION``). Its default counts only if Scipion
     has installed that environment.
     """
-    given = str(tomo.Plugin.getVar(NAPARI_ENV_ACTIVATION) or "").strip().rstrip(";&").strip()
+    given = engine.without_end(str(tomo.Plugin.getVar(NAPARI_ENV_ACTIVATION) or ""))
     if given == NAPARI_ACTIVATION_CMD:
         folder = os.path.join(pwem.Config.EM_ROOT, f"napari-{NAPARI_DEF_VER}")
         if not os.path.exists(os.path.join(folder, f"napari_{NAPARI_DEF_VER}_installed")):

@@ -109,7 +109,7 @@ def find_interpreter(variables: Optional[Mapping[str, str]] = None) -> Interpret
         With the command that installs the engine.
     """
     given = _variables() if variables is None else variables
-    activation = given.get(DUAL_ENV_ACTIVATION, "").strip().rstrip(";&").strip()
+    activation = without_end(given.get(DUAL_ENV_ACTIVATION, ""))
     if activation:
         activation = with_conda(activation, given.get("CONDA_ACTIVATION_CMD", ""))
         return Interpreter("python", activation, DUAL_ENV_ACTIVATION)
@@ -125,9 +125,14 @@ def find_interpreter(variables: Optional[Mapping[str, str]] = None) -> Interpret
     )
 
 
+def without_end(command: str) -> str:
+    """A shell command without what ends it, so that another one can follow."""
+    return command.strip().rstrip(";&").strip()
+
+
 def with_conda(activation: str, hook: str) -> str:
     """An activation that the shell understands: one of conda needs Scipion's hook before it."""
-    hook = hook.strip().rstrip(";&").strip()
+    hook = without_end(hook)
     return f"{hook} && {activation}" if activation.startswith("conda ") and hook else activation
 
 
