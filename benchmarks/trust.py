@@ -145,7 +145,8 @@ def draw(rows: List[Row], path: Path) -> None:
             text = f"{one['value']:.2f}" if one["value"] is not None else (
                 "" if one is missing else "not measurable"
             )
-            panel.text(0.03, place, text, va="center", fontsize=8)
+            across = panel.get_yaxis_transform()
+            panel.text(0.03, place, text, va="center", fontsize=8, transform=across)
         panel.set_yticks(range(len(rows)), names if number % (len(panels) // 2) == 0 else [])
         panel.tick_params(labelsize=7)
         panel.invert_yaxis()
