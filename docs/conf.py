@@ -55,7 +55,7 @@ def _for_the_site(app: Any, name: str, source: List[str]) -> None:
     """Uncover what is for the site alone; the page `start` is the README."""
     if name == "start":
         readme = (HERE.parent / "README.rst").read_text(encoding="utf-8")
-        readme = re.sub(r"<docs/(\w+)\.md>", r"<\1.html>", readme)
+        readme = re.sub(r"<docs/([\w-]+)\.md>", r"<\1.html>", readme)
         source[0] = readme.replace("docs/images/", "images/")
     else:
         text = _SITE.sub(r"\1", source[0])

@@ -46,7 +46,7 @@ class ProtDualTrain(ProtDualBase):
     are no labels, pairs or half maps.
 
     *For a first run three fields are enough*: the tomograms, the clean volumes, and the preset
-    "quick". It takes minutes on a GPU and some ten minutes on a CPU. For use take "standard", or
+    "quick". It takes some minutes, on a CPU too. For use take "standard" (up to half an hour), or
     "thorough" on a GPU.
 
     *Which tomograms*: 3 to 10 typical ones are better than all of them. Bin them so that the

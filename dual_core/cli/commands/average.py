@@ -1,7 +1,8 @@
 """Average subvolumes at the picks, without alignment, to check that picks are on particles.
 
-Give the tomograms and, in the same order, a list of picks for each. Average the raw tomograms, even
-if you picked on denoised ones. Writes OUTPUT/average.mrc (density bright) and its radial profile.
+Give the tomograms and a list of picks for each, in the same order or named after them. Average the
+raw tomograms, even if you picked on denoised ones. Writes OUTPUT/average.mrc (density bright) and
+its radial profile.
 Correct picks give a ball of the particle's size; each wrong pick lowers it. Picks in noise give a
 low ball as well, so the average alone does not prove that there are particles.
 """
@@ -21,6 +22,7 @@ from dual_core.cli.common import (
     positive_int,
     replacing,
 )
+from dual_core.cli.pairing import in_order_of
 from dual_core.errors import DualError
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="P.csv",
-        help="lists of picks, CSV or STAR, one for each tomogram in the same order",
+        help="lists of picks, CSV or STAR, one for each tomogram: in the same order, or with names "
+        "that begin with the tomogram's",
     )
     files.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the results, created if missing"
@@ -98,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     box = args.box or max(4, round(BOX_PER_DIAMETER * args.diameter / voxel_size_A))
     picks = [
         _positions(path, volume.shape, voxel_size_A, args)
-        for path, volume in zip(args.picks, volumes)
+        for path, volume in zip(in_order_of(args.tomograms, args.picks), volumes)
     ]
     with output_folder(args.output) as output:
         average = average_particles(_report(volumes, picks), box, args.contrast)

@@ -17,6 +17,7 @@ from dual_core.cli.common import (
     positive_float,
     progress_bar,
 )
+from dual_core.cli.pairing import in_order_of
 from dual_core.errors import DualError
 
 logger = logging.getLogger(__name__)
@@ -106,8 +107,8 @@ def run(args: argparse.Namespace) -> int:
 
     options = ReportOptions(
         tomograms=paths(args.tomograms),
-        truths=paths(args.truth),
-        denoised=paths(args.denoised),
+        truths=paths(in_order_of(args.tomograms, args.truth)),
+        denoised=paths(in_order_of(args.tomograms, args.denoised)),
         halves=paths(args.halves),
         trust=not args.no_trust,
         trust_folder=None if args.trust is None else Path(args.trust),

@@ -25,6 +25,7 @@ from dual_core.cli.common import (
     positive_int,
     voxel_size,
 )
+from dual_core.cli.pairing import in_order_of
 from dual_core.cli.progress import Progress
 from dual_core.errors import DualError
 from dual_core.safety.locks import folder_lock
@@ -38,7 +39,7 @@ EXAMPLE = """
 dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run
 dual train --noisy tomo_*.mrc --clean grand_model_*.mrc --output run --resume
 dual train --noisy tomo_1.mrc --clean grand_model_*.mrc --output try --preset quick
-dual train --noisy tomo_*.mrc --even '{name}_even.mrc' --odd '{name}_odd.mrc' --clean g*.mrc ...
+dual train --noisy tomo_*.mrc --even 'h/{name}_even.mrc' --odd 'h/{name}_odd.mrc' --clean g*.mrc ...
 dual train --task missing-wedge --noisy tomo_*.mrc --tilt-range -60 60 --output wedge
 torchrun --standalone --nproc_per_node 2 -m dual_core train --noisy tomo_*.mrc --clean g*.mrc ...
 """
@@ -247,8 +248,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
 
     if args.resume and args.overwrite:
         raise DualError("--resume and --overwrite exclude each other; give one of them")
-    changes = _changes(args)
-    config = preset_config(args.preset, args.method, **changes)
+    config = preset_config(args.preset, args.method, **(changes := _changes(args)))
     if args.resume:
         config = as_begun(config, folder, given=changes)
     options = RunOptions(
@@ -261,7 +261,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     )
     noisy = [Path(path) for path in args.noisy]
     clean = [Path(path) for path in args.clean]
-    halves = match_halves(noisy, args.even, args.odd)
+    halves = match_halves(noisy, *(in_order_of(args.noisy, f) for f in (args.even, args.odd)))
     # Of several processes the first writes and tells.
     with contextlib.ExitStack() as held:
         if ranks.first:

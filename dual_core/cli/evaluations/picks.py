@@ -18,6 +18,7 @@ from dual_core.cli.common import (
     voxel_size,
 )
 from dual_core.cli.evaluations.table import Row, format_table
+from dual_core.cli.pairing import in_order_of
 from dual_core.errors import DualError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _pairs(args: argparse.Namespace) -> List[Tuple[str, str]]:
             f"{len(truths)} lists of particles and {len(picks)} of picks; give as many of both, "
             "in the same order: --truth P1 P2 --picks PICKS1 PICKS2"
         )
-    return list(zip(truths, picks))
+    return list(zip(truths, in_order_of(truths, picks)))
 
 
 def _positions(
