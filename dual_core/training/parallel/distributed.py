@@ -149,7 +149,9 @@ class TorchRanks(Ranks):
 
     def leave(self) -> None:
         """Part from the others; all have come to their end."""
-        dist.destroy_process_group()
+        # With the launcher its store is gone, and torch 2.0 then waits for it without end.
+        if not self.orphaned:
+            dist.destroy_process_group()
 
     def _average(self, tensors: List[Tensor]) -> None:
         """Average tensors of one type in place, all in one message."""
