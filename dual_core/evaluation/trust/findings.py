@@ -157,7 +157,8 @@ def coherence_finding(
         sentence = (
             f"{source} {verdict:.2f} times as well as the raw one does, on average over the "
             f"usable shells (lowest: {lowest:.2f} at {detail_A:.0f} A). 1 is what any "
-            "filter has; below it the result is worse than a filtered tomogram."
+            "filter has; a little below it even the truth is in coarse shells, as solvent and "
+            "thickness are in no density; far below it a filter would show more."
         )
     return finding("half_coherence", verdict, sentence)
 
