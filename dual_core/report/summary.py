@@ -84,4 +84,5 @@ def _verdict_sentence(trust: Trust) -> str:
     number = len(trust.worst_first)
     if trust.verdict == "green" or not worst:
         return f"{number} tests, none of them suspicious."
-    return f"{len(worst)} of {number} tests. {worst[0].title}: {worst[0].sentence}"
+    end = "" if worst[0].title.endswith("?") else ":"
+    return f"{len(worst)} of {number} tests. {worst[0].title}{end} {worst[0].sentence}"
