@@ -1,4 +1,4 @@
-"""What `test_distributed.py` runs under torchrun: ``distributed_worker.py TASK FOLDER ...``.
+"""What the tests of this folder run under torchrun: ``distributed_worker.py TASK FOLDER ...``.
 
 Each process writes what it found to files that carry its rank, for the test to judge.
 """
