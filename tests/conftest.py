@@ -18,7 +18,7 @@ import pytest
 from scipion_home import REPOSITORY, scipion_variables
 
 # What these modules assert says the values, as an assertion of a test does.
-pytest.register_assert_rewrite("crafted_mrc")
+pytest.register_assert_rewrite("crafted_mrc", "report_page")
 
 # The networks of the tests are tiny: threads would spend their time waiting for each other, and
 # on a busy machine minutes of it. Must be set before torch is imported; subprocesses inherit it.
