@@ -17,7 +17,7 @@ from typing import Iterator
 import pytest
 from scipion_home import REPOSITORY, scipion_variables
 
-# What these modules assert says the values, as an assertion of a test does.
+# A check in one of these modules that fails shows the values, as one in a test does.
 pytest.register_assert_rewrite("crafted_mrc", "report_page")
 
 # The networks of the tests are tiny: threads would spend their time waiting for each other, and
