@@ -165,7 +165,7 @@ def main() -> int:
     parser.add_argument("--kill", type=float, default=0.0, help="share after which it is killed")
     parser.add_argument("--form", action="store_true", help="open windows, too")
     args = parser.parse_args()
-    from scipion_demo import prepare_scipion
+    from scipion_chain import prepare_scipion
 
     args.output = args.output.resolve()
     prepare_scipion(args.output)

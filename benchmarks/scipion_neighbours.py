@@ -106,7 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--all", action="store_true", help="name the protocols")
     args = parser.parse_args()
-    from scipion_demo import prepare_scipion
+    from scipion_chain import prepare_scipion
 
     prepare_scipion(Path(tempfile.mkdtemp(prefix="dual")))
     found = survey()

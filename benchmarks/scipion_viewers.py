@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--side", type=int, default=1024, help="voxels (default: 1024)")
     parser.add_argument("--count", type=int, default=40, help="slices a plane (default: 40)")
     args = parser.parse_args()
-    from scipion_demo import prepare_scipion
+    from scipion_chain import prepare_scipion
 
     prepare_scipion(Path(tempfile.mkdtemp(prefix="dual")))
     args.output.mkdir(parents=True, exist_ok=True)

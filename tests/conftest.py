@@ -10,29 +10,15 @@ import atexit
 import logging
 import os
 import shutil
-import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Iterator
 
 import pytest
+from scipion_home import REPOSITORY, scipion_variables
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-def scipion_variables(home: Path) -> dict:
-    """Return the variables with which Scipion keeps everything it writes under ``home``."""
-    site_packages = Path(sysconfig.get_path("purelib"))
-    return {
-        "SCIPION_HOME": str(home),
-        "SCIPION_USER_DATA": str(home / "user_data"),
-        "SCIPION_DOMAIN": "pwem",
-        "SCIPION_PYTHON": sys.executable,
-        "SCIPION_HOSTS": str(site_packages / "scipion" / "templates" / "hosts.template"),
-        "SCIPION_NOTIFY": "False",
-    }
-
+# A check in one of these modules that fails shows the values, as one in a test does.
+pytest.register_assert_rewrite("crafted_mrc", "report_page")
 
 # The networks of the tests are tiny: threads would spend their time waiting for each other, and
 # on a busy machine minutes of it. Must be set before torch is imported; subprocesses inherit it.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, Sequence, Set
 
 import pytest
-from conftest import REPOSITORY, scipion_variables
+from scipion_home import REPOSITORY, scipion_variables
 
 INTERPRETER = os.path.abspath(
     os.environ.get("DUAL_PYTHON38") or REPOSITORY / ".venv" / "python38" / "bin" / "python"
