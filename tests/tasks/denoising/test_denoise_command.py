@@ -88,7 +88,7 @@ def test_a_full_disk_is_one_line(tmp_path, model_file, dual, monkeypatch):
 
 @pytest.mark.parametrize("change, words", [
     (["--model", "absent.safetensors"], "absent.safetensors"),
-    (["--model", "."], "model.safetensors inside it"),
+    (["--model", "."], "folder without a model.safetensors"),
     (["--device", "cuda:77"], "cuda:77"),
     (["--strength", "2"], "--strength"),
     (["--tile", "8", "--halo", "8"], "halo"),

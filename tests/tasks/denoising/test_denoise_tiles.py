@@ -82,7 +82,7 @@ def test_choice_of_the_halo(caplog):
 
 def test_tile_without_room_for_the_halo_is_refused():
     with pytest.raises(DualError, match="at least 36"):
-        make_runner(fake_model(), device="cpu", tile=32, halo=16)
+        make_runner(fake_model(radius=16), device="cpu", tile=32, halo=16)
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "cpu:", "cuda:x", ""])
