@@ -27,13 +27,20 @@ class Run:
         """``limit`` bytes for each file that it writes; temporary files in ``folder``."""
         self._told = tempfile.TemporaryFile()  # noqa: SIM115
         sys.stdout.flush()
+        # SIGINT waits until the child may end by it: elsewhere it would go on as the parent.
+        waiting = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self.number = os.fork()
-        if self.number == 0:
+        if self.number != 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
+        else:
             status = 70
             try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
                 status = self._within(words, limit, folder)
             except SystemExit as end:
                 status = int(end.code or 0)
+            except KeyboardInterrupt:  # before the command began to listen
+                status = 128 + signal.SIGINT
             except BaseException:
                 traceback.print_exc()
             finally:

@@ -1,6 +1,7 @@
 """The command ``dual info``: what it tells of models, volumes and folders."""
 
 import pytest
+import yaml
 from local_mean import VOXEL_SIZE_A, phantom, write
 
 
