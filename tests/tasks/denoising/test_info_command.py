@@ -6,8 +6,6 @@ from local_mean import VOXEL_SIZE_A, phantom, write
 
 
 def test_info_of_a_model_and_of_a_volume(tmp_path, model_file, dual):
-    import yaml
-
     status, _, out = dual("info", model_file)
     card = yaml.safe_load(out)
     assert status == 0 and card["voxel_size_A"] == 10.0 and card["contrast"] == "bright"
