@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Set
 
 from dual_core.safety.shown import printable
 
@@ -30,17 +30,18 @@ def in_order_of(first: Sequence[str], second: Sequence[str]) -> List[str]:
     if len(first) != len(second):
         return list(second)
     stems = [Path(path).stem for path in first]
-    owners = [_owner(Path(path).stem, stems) for path in second]
-    given = list(range(len(stems)))
-    if sorted(-1 if owner is None else owner for owner in owners) == given:
-        if owners != given:
+    known = set(stems)
+    by_owner = {_owner(Path(path).stem, known): path for path in second}
+    if len(known) == len(first) and by_owner.keys() == known:
+        found = [by_owner[stem] for stem in stems]
+        if found != list(second):
             logger.warning(
                 "the files are in two orders; each is taken with the one that its name begins "
-                "with: %s with %s", printable(first[0]), printable(second[owners.index(0)]),
+                "with: %s with %s", printable(first[0]), printable(found[0]),
             )
-        return [second[owners.index(place)] for place in given]
+        return found
     numbers = [_numbers(path) for path in first], [_numbers(path) for path in second]
-    if len(set(numbers[0])) == len(given) and sorted(numbers[0]) == sorted(numbers[1]):
+    if len(set(numbers[0])) == len(first) and sorted(numbers[0]) == sorted(numbers[1]):
         for path, other, one, two in zip(first, second, *numbers):
             if one != two:
                 logger.warning(
@@ -51,13 +52,12 @@ def in_order_of(first: Sequence[str], second: Sequence[str]) -> List[str]:
     return list(second)
 
 
-def _owner(name: str, stems: Sequence[str]) -> Optional[int]:
-    """Place of the longest stem that a name begins with, as a whole word or number."""
-    fitting = [
-        place for place, stem in enumerate(stems)
-        if name.startswith(stem) and not name[len(stem) : len(stem) + 1].isalnum()
-    ]
-    return max(fitting, key=lambda place: len(stems[place]), default=None)
+def _owner(name: str, stems: Set[str]) -> Optional[str]:
+    """The longest stem that a name begins with, as a whole word or number."""
+    for end in range(len(name), 0, -1):
+        if name[:end] in stems and not name[end : end + 1].isalnum():
+            return name[:end]
+    return None
 
 
 def _numbers(path: str) -> str:

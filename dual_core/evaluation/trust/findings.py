@@ -171,7 +171,7 @@ def led_by_coherence(findings: Sequence[Finding]) -> List[Finding]:
     """
     if not any(one.key == "half_coherence" and one.verdict == "green" for one in findings):
         return list(findings)
-    told = "It decides nothing here: the first line shows that structure is told from noise."
+    told = "It decides nothing here: the first line shows that it is not noise that was learnt."
     return [
         replace(one, verdict="green", sentence=f"{one.sentence} {told}")
         if one.key == "same_spectrum" and one.verdict != "green" else one
