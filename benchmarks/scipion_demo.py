@@ -31,7 +31,7 @@ SIZE = {"sizeX": 144, "sizeY": 144, "sizeZ": 64}
 SPECIMEN = "two_subunits_3200 barrel_960 ring_540 antibody_150"
 PICKED_CLASS = 1
 DIAMETER_A = 260.0
-ITERATIONS, WEDGE_ITERATIONS = 200, 100
+WEDGE_ITERATIONS = 100
 EXTRACTION = "EmanProtTomoExtraction"
 MOST_APART = 0.1  # voxels, between a pick and the position that is extracted
 
@@ -84,7 +84,6 @@ def launch_all(chain: Chain, data: Path, threads: int) -> None:
         ours.ProtDualTrain,
         {"inputTomograms": tomograms, "inputClean": grand_models},
         preset=0,
-        iterations=ITERATIONS,
         **cpu,
     )
     denoised = chain.run(
