@@ -81,7 +81,7 @@ def _sentence(text: str) -> str:
 
 def _verdict_sentence(trust: Trust) -> str:
     worst = [f for f in trust.worst_first if f.verdict == trust.verdict]
-    number = len(trust.worst_first)
+    number = sum(bool(one.verdict) for one in trust.worst_first)
     if trust.verdict == "green" or not worst:
         return f"{number} tests, none of them suspicious."
     end = "" if worst[0].title.endswith("?") else ":"

@@ -154,4 +154,4 @@ def _print(judged: TomogramTrust) -> None:
     print(format_table(rows, COLUMNS))
     for one in judged.findings:
         if one.verdict != "green":
-            print(f"  {one.verdict}: {one.sentence}")
+            print(f"  {one.verdict or 'note'}: {one.sentence}")

@@ -101,8 +101,9 @@ class Examination:
     """What `examine` found.
 
     ``findings`` are the numbers; ``volumes`` what they were measured on, ``(z, y, x)`` float32
-    by name: ``raw``, ``denoised``, ``structure`` (s), ``removed`` (r), ``noise`` (r with random
-    phases), ``denoised noise``, ``same spectrum``, ``denoised same spectrum``, ``deviation``.
+    by name: ``raw``, ``denoised``, ``restored`` (Gs of that), ``structure`` (s), ``removed`` (r),
+    ``noise`` (r with random phases), ``denoised noise``, ``same spectrum``,
+    ``denoised same spectrum``, ``deviation``.
     ``networks`` are those that were examined, `fitted_to` the tomogram.
     """
 
@@ -136,15 +137,11 @@ def examine(
         )
     denoise = networks.denoise
     denoised = denoise(tomogram)
-    spread = float(denoised.std(dtype=np.float64))
-    if spread <= 1e-6 * max(1.0, abs(float(denoised.mean(dtype=np.float64)))):
-        raise DualError(
-            "the denoised tomogram is constant: the model finds nothing at all; train it longer"
-        )
+    spread = _spread(denoised)
     networks = networks.fitted_to(tomogram, denoised)
     restore = networks.restore
     assert restore is not None
-    structure, factor, explained = structure_share(tomogram, restore(denoised))
+    structure, factor, explained = structure_share(tomogram, restored := restore(denoised))
     removed = tomogram - structure
     generator = np.random.default_rng(options.seed)
     noise = randomise_phases(removed, generator)
@@ -177,6 +174,7 @@ def examine(
     volumes = {
         "raw": tomogram,
         "denoised": denoised,
+        "restored": restored,
         "structure": structure,
         "removed": removed,
         "noise": noise,
@@ -186,6 +184,15 @@ def examine(
         "deviation": deviation,
     }
     return Examination(findings, volumes, networks)
+
+
+def _spread(denoised: np.ndarray) -> float:
+    spread = float(denoised.std(dtype=np.float64))
+    if spread <= 1e-6 * max(1.0, abs(float(denoised.mean(dtype=np.float64)))):
+        raise DualError(
+            "the denoised tomogram is constant: the model finds nothing at all; train it longer"
+        )
+    return spread
 
 
 def structure_share(

@@ -36,7 +36,7 @@ THRESHOLDS: Dict[str, Tuple[str, str, float, float]] = {
 class Finding:
     """One number, its verdict (``green``, ``amber`` or ``red``) and how to read it.
 
-    ``value`` is None where it could not be measured.
+    ``value`` is None where it could not be measured, the verdict empty where there is none to give.
     """
 
     key: str
@@ -69,8 +69,8 @@ def finding(key: str, value: Optional[float], sentence: str) -> Finding:
 
 
 def worst(verdicts: Sequence[str]) -> str:
-    """The worst of some verdicts; green of none."""
-    return max(verdicts, key=VERDICTS.index, default="green")
+    """The worst of some verdicts, empty ones left out; green of none."""
+    return max(filter(None, verdicts), key=VERDICTS.index, default="green")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,11 @@ import numpy as np
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.explained import ExplainedVolume
-from dual_core.noise_model.full_power.coloured_noise import MARGIN, SeenStructure
+from dual_core.noise_model.full_power.coloured_noise import (
+    MARGIN,
+    ColouredNoise,
+    SeenStructure,
+)
 from dual_core.noise_model.full_power.noise_profile import profile_of
 from dual_core.noise_model.linear_file import linear_of
 from dual_core.noise_model.own_model import own_linear_model
@@ -25,6 +29,7 @@ from dual_core.tasks.denoise import make_runner
 from dual_core.tasks.domain_check import warn_of_domain
 from dual_core.tasks.given_volume import GivenTomogram, on_the_grid_of
 from dual_core.tasks.keep_measured import is_wanted, kept_array
+from dual_core.tasks.simulation.noise_codes import draw_noise
 from dual_core.tiles.runner import NetworkRunner, is_out_of_memory
 from dual_core.tiles.stream import run_tiled
 from dual_core.volumes.byte_volumes import as_mask
@@ -49,6 +54,7 @@ class Networks:
     `dual_core.tasks.denoise` makes of a tomogram by default, where that is not Dn's output alone.
     A model that only denoises has no Gs: `fitted_to` a tomogram, ``restore`` is that tomogram's own
     transfer, and ``fitted`` says so: how well it fits then tells nothing of the model.
+    ``noisy`` makes a simulated tomogram of what ``restore`` gives; None without measured noise.
     """
 
     denoise: Function
@@ -57,6 +63,7 @@ class Networks:
     tilt_axis: str = "y"
     combined: Optional[Function] = None
     fitted: bool = False
+    noisy: Optional[Function] = None
 
     @property
     def result(self) -> Function:
@@ -218,11 +225,17 @@ def networks_of(
         result = kept_array(*both, denoiser, linear or _own_model(*both), model.multiple)
         return result.swapaxes(1, 2) if turned else result
 
+    def noisy(structure: np.ndarray) -> np.ndarray:
+        field = draw_noise(model.config.code_size, 0, 0, 1).field(model)
+        assert isinstance(field, ColouredNoise)
+        return field.added_to(np.ascontiguousarray(structure), (0, 0, 0))
+
     keep = is_wanted("auto", model.card)
     return Networks(
         denoise, None if model.card.denoises_only else functools.partial(along_y, restore),
         linear, model.card.tilt_axis,
         combined if keep else None,
+        noisy=None if profile is None else functools.partial(along_y, noisy),
     )
 
 

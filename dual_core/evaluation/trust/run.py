@@ -25,6 +25,7 @@ from dual_core.evaluation.trust.network_pass import (
     OpenedTomogram,
     open_tomogram,
 )
+from dual_core.evaluation.trust.simulation import simulation_findings
 from dual_core.volumes.reading import write_volume
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,9 @@ def _judge(
         None if halves is None else (halves[0].voxels, halves[1].voxels),
     )
     findings = led_by_coherence([*findings, *examination.findings])
+    findings += simulation_findings(
+        examination.networks, opened.voxels, examination.volumes["restored"]
+    )
     if halves is not None:
         first, second = halves
         result, _ = compare_halves(

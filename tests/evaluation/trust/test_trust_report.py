@@ -9,6 +9,7 @@ import mrcfile
 import numpy as np
 import pytest
 from noisy_cells import SHAPE, VOXEL_SIZE_A, cells, look, thresholded, tomogram
+from scipy.ndimage import gaussian_filter
 
 torch = pytest.importorskip("torch")
 
@@ -22,7 +23,12 @@ from dual_core.evaluation.trust.findings import (  # noqa: E402
     judge,
     worst,
 )
-from dual_core.evaluation.trust.network_pass import networks_of, open_tomogram  # noqa: E402
+from dual_core.evaluation.trust.network_pass import (  # noqa: E402
+    Networks,
+    networks_of,
+    open_tomogram,
+)
+from dual_core.evaluation.trust.simulation import simulation_findings  # noqa: E402
 from dual_core.networks.card import ModelCard  # noqa: E402
 from dual_core.networks.generators import NetworkConfig  # noqa: E402
 from dual_core.networks.model import DualModel, plain_config  # noqa: E402
@@ -100,6 +106,9 @@ def test_with_measured_noise_gs_is_given_the_density_as_a_tomogram_shows_it(mode
         s=tuple(n + 64 for n in along_y.shape),
     )[(slice(32, -32),) * 3].astype(np.float32)
     bare = networks_of(DualModel.load(model), "cpu", "float32", tile=96)
+    assert bare.noisy is None
+    noisy = networks_of(loaded, "cpu").noisy(np.zeros_like(v))
+    assert noisy.std() > 0.1 and noisy.min() >= -9.0
     expected = bare.restore(seen)  # along y, as the networks were trained
     expected = expected if tilt_axis == "y" else expected.swapaxes(1, 2)
     found = networks_of(loaded, "cpu", "float32", tile=96).restore(v)
@@ -174,3 +183,27 @@ def test_mistakes_are_told_in_one_line(tmp_path, model, capsys, change, said):
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and said in lines[0]
     assert not (output / "trust.json").exists()
+
+
+def test_what_is_simulated_has_a_line_without_a_verdict():
+    """Told where the simulated noise is another one, not told where it is the tomogram's own."""
+    rng = np.random.default_rng(0)
+    shape = (48, 96, 96)
+    t = rng.standard_normal(shape).astype(np.float32)
+    restored = np.zeros(shape, np.float32)
+
+    def line(noise):
+        networks = Networks(lambda v: v, lambda v: v, noisy=lambda v: v + noise)
+        return simulation_findings(networks, t, restored)
+
+    (alike,) = line(rng.standard_normal(shape).astype(np.float32))
+    (smooth,) = line(gaussian_filter(rng.standard_normal(shape), 1.0).astype(np.float32))
+    assert alike.value < 0.7 and smooth.value > 0.95
+    assert alike.verdict == smooth.verdict == ""
+    bad = Finding("flips", "", 0.4, "", "amber", "")
+    report = TrustReport("m", [TomogramTrust("t", [bad, smooth])])
+    assert report.verdict == "amber"
+    assert simulation_findings(Networks(lambda v: v, lambda v: v), t, restored) == []
+    small = np.zeros((8, 8, 8), np.float32)
+    networks = Networks(lambda v: v, lambda v: v, noisy=lambda v: v)
+    assert simulation_findings(networks, small, small) == []
