@@ -20,12 +20,14 @@ import numpy as np
 
 from dual_core.errors import DualError
 from dual_core.figures import COLOURS, PLANES, central_slice, contrast_limits
+from dual_core.tiles.plan import as_triple
 from dual_core.volumes.described.describe import Described, describe
 from dual_core.volumes.reading import ReadableVolume
 
 logger = logging.getLogger(__name__)
 
 SMALLEST_BOX = 4
+NEAREST = 0.25  # of the box: a pick that is nearer to a face has no whole particle around it
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,14 @@ class Average:
     ----------
     volume : ndarray, (box, box, box), float32
         In deviations of the tomograms, density bright.
+    counts : ndarray, of that shape
+        Particles at each voxel: a box that leaves its tomogram counts with the part inside.
     used, left_out : int
-        Picks that went in, and those whose box would leave the tomogram.
+        Picks that went in, and those too near to a face.
     """
 
     volume: np.ndarray
+    counts: np.ndarray
     used: int
     left_out: int
 
@@ -73,7 +78,7 @@ class BallFit:
 def average_particles(
     picked: Iterable[Tuple[ReadableVolume, np.ndarray]], box: int, contrast: str = "auto"
 ) -> Average:
-    """Average boxes around picks; every particle counts the same.
+    """Average boxes around picks; every particle counts the same, where it was seen.
 
     Parameters
     ----------
@@ -87,53 +92,66 @@ def average_particles(
     Raises
     ------
     DualError
-        A box that is too small, no pick whose box is inside its tomogram, NaN.
+        A box that is too small, no pick far enough from the faces of its tomogram, NaN.
     """
     if box < SMALLEST_BOX:
         raise DualError(f"a box of {box} voxels is too small; give at least {SMALLEST_BOX}")
-    total = np.zeros((box, box, box))
+    total, counts = np.zeros((box, box, box)), np.zeros((box, box, box), dtype=np.int64)
     used = left_out = 0
+    nearest = int(NEAREST * box)
     for volume, positions in picked:
-        starts = np.rint(np.asarray(positions).reshape(-1, 3)).astype(np.intp) - box // 2
-        inside = (starts >= 0).all(axis=1) & (starts + box <= np.array(volume.shape)).all(axis=1)
+        centres = np.rint(np.asarray(positions).reshape(-1, 3)).astype(np.intp)
+        sides = np.array(volume.shape)
+        inside = (centres >= nearest).all(axis=1) & (centres < sides - nearest).all(axis=1)
         left_out += int((~inside).sum())
         if not inside.any():
             continue
         described = describe(volume)
         statistics = described.statistics
         sign = -1 if _contrast(described, contrast) == "dark" else 1
-        for z, y, x in starts[inside]:
-            cut = volume.read((int(z), int(y), int(x)), (box, box, box))
-            total += sign * (cut - statistics.mean) / statistics.std
+        for start in centres[inside] - box // 2:
+            first, last = np.maximum(start, 0), np.minimum(start + box, sides)
+            cut = volume.read(as_triple(first), as_triple(last - first))
+            part = tuple(slice(a, b) for a, b in zip(first - start, last - start))
+            total[part] += sign * (cut - statistics.mean) / statistics.std
+            counts[part] += 1
         used += int(inside.sum())
     if used == 0:
         raise DualError(
-            f"no box of {box} voxels around a pick is inside its tomogram ({left_out} picks); "
-            "give a smaller box, or the picks that belong to the tomograms"
+            f"no pick is {nearest} voxels from the faces of its tomogram, a quarter of the box of "
+            f"{box} ({left_out} picks); give a smaller box, or the picks that belong to the "
+            "tomograms"
         )
-    return Average((total / used).astype(np.float32), used, left_out)
+    return Average((total / np.maximum(counts, 1)).astype(np.float32), counts, used, left_out)
 
 
-def radial_profile(volume: np.ndarray, voxel_size_A: float) -> Tuple[np.ndarray, np.ndarray]:
+def radial_profile(
+    volume: np.ndarray, voxel_size_A: float, counts: Optional[np.ndarray] = None
+) -> Tuple[np.ndarray, np.ndarray]:
     """Mean over shells of one voxel around the centre, as far as they are whole.
 
     Parameters
     ----------
     volume : ndarray, (n, n, n)
     voxel_size_A : float
+    counts : ndarray, (n, n, n), optional
+        How often each voxel counts; once by default.
 
     Returns
     -------
     radius_A, mean : ndarray
     """
     shell = np.rint(_distances(volume.shape[0])).astype(np.intp).ravel()
-    total = np.bincount(shell, volume.ravel())
-    number = np.bincount(shell)
+    weights = np.ones(volume.size) if counts is None else counts.ravel()
+    total = np.bincount(shell, weights * volume.ravel())
+    number = np.bincount(shell, weights)
     whole = (volume.shape[0] - 1) // 2 + 1
-    return np.arange(whole) * voxel_size_A, (total / number)[:whole]
+    return np.arange(whole) * voxel_size_A, (total / np.maximum(number, 1))[:whole]
 
 
-def fit_ball(volume: np.ndarray, voxel_size_A: float) -> BallFit:
+def fit_ball(
+    volume: np.ndarray, voxel_size_A: float, counts: Optional[np.ndarray] = None
+) -> BallFit:
     """Fit a centred ball by least squares, within the largest ball that the box holds.
 
     Parameters
@@ -141,21 +159,27 @@ def fit_ball(volume: np.ndarray, voxel_size_A: float) -> BallFit:
     volume : ndarray, (n, n, n)
         Density bright.
     voxel_size_A : float
+    counts : ndarray, (n, n, n), optional
+        How often each voxel counts; once by default.
     """
     distances = _distances(volume.shape[0])
     inner = distances <= (volume.shape[0] - 1) // 2
+    if counts is not None:
+        inner &= counts > 0
     radii, inverse = np.unique(distances[inner], return_inverse=True)
     values = volume[inner].astype(np.float64)
-    number = np.cumsum(np.bincount(inverse))
-    total = np.cumsum(np.bincount(inverse, values))
+    weights = np.ones(values.size) if counts is None else counts[inner] / counts.max()
+    number = np.cumsum(np.bincount(inverse, weights))
+    total = np.cumsum(np.bincount(inverse, weights * values))
     # Sum of squares between inside and outside, for an edge behind each radius but the last.
     rest = number[-1] - number[:-1]
     heights = total[:-1] / number[:-1] - (total[-1] - total[:-1]) / rest
     between = np.where(heights > 0, number[:-1] * rest / number[-1] * heights**2, 0.0)
     best = int(between.argmax())
-    variance = float(values.var()) * values.size
+    variance = float(np.sum(weights * values**2) - total[-1] ** 2 / number[-1])
     # The ball whose volume is that of its voxels: an edge lies between two radii.
-    radius = (3 * number[best] / (4 * np.pi)) ** (1 / 3)
+    voxels = np.count_nonzero(distances <= radii[best])
+    radius = (3 * voxels / (4 * np.pi)) ** (1 / 3)
     return BallFit(
         radius_A=float(radius * voxel_size_A),
         height=float(heights[best]),
@@ -203,7 +227,7 @@ def average_figure(
         panel.set(xticks=[], yticks=[], xlabel=horizontal, ylabel=vertical)
         panel.set_title(f"{plane} plane", fontsize=11)
     _draw_scale_bar(panels[0], average.volume.shape, voxel_size_A)
-    radius, mean = radial_profile(average.volume, voxel_size_A)
+    radius, mean = radial_profile(average.volume, voxel_size_A, average.counts)
     curve.plot(radius, mean, color=COLOURS[0], linewidth=1.8, label="average")
     curve.axvline(
         ball.radius_A, color=COLOURS[1], linestyle="--", label=f"best ball: {ball.radius_A:.0f} Å"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from enum import Enum
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
@@ -23,7 +23,6 @@ AVERAGE, PROFILE, FIGURES = "average.mrc", "radial_profile.csv", "average.json"
 KEPT = ("radial_profile.png", PROFILE, FIGURES, AVERAGE)  # the average last: then all is there
 # Of the radius of the ball that fits best to that of the particle.
 SAME_SIZE = (0.7, 1.4)
-SMALLEST_BOX, LARGEST_BOX = 1.25, 2.0  # diameters
 CLEAR, FAINT = 0.25, 0.1  # parts of the average's variance that the ball explains
 
 
@@ -98,9 +97,9 @@ class ProtDualAverage(ProtDualBase):
             validators=[params.GE(0, error="must be 0 (automatic) or more voxels")],
             expertLevel=LEVEL_ADVANCED,
             label="Box (voxels)",
-            help="Side of the box in voxels of the raw tomograms. Picks nearer than half of it to "
-            "a face of their tomogram are left out. 0: twice the diameter, or less, down to 1.25 "
-            "diameters, where more than half of the picks would be left out.",
+            help="Side of the box in voxels of the raw tomograms. A box that leaves its tomogram "
+            "counts with the part inside; picks nearer than a quarter of the box to a face are "
+            "left out. 0: twice the diameter.",
         )
         form.addParam(
             "group",
@@ -123,8 +122,8 @@ class ProtDualAverage(ProtDualBase):
     def averageStep(self) -> None:
         """Write the picks in voxels of the raw tomograms, and let the engine average there."""
         folder = self.workFolder("average")
-        links, lists, picked = [], [], self.picked()
-        for raw, picks in picked:
+        links, lists = [], []
+        for raw, picks in self.picked():
             name = convert.safe_name(convert.ts_id(raw))
             links.append(os.path.join(folder, f"{name}.mrc"))
             createAbsLink(os.path.abspath(convert.volume_path(raw)), links[-1])
@@ -136,7 +135,7 @@ class ProtDualAverage(ProtDualBase):
             "picks": lists,
             "output": output,
             "diameter": self.particleDiameter(),
-            "box": self.boxSize.get() or automatic_box(picked, self.particleDiameter()),
+            "box": self.boxSize.get() or None,
             "number": self.number.get() or None,
             "contrast": self.getEnumText("contrast"),
             "voxel_size": self.voxelSize(),
@@ -266,26 +265,6 @@ class ProtDualAverage(ProtDualBase):
             f"{found['radius_A']:.0f} A radius explains {100 * found['explained']:.0f} % of its "
             "variance."
         ]
-
-
-def automatic_box(
-    picked: Sequence[Tuple[Any, Sequence[convert.Pick]]], diameter_A: float
-) -> Optional[int]:
-    """The side of a box, in voxels, into which half of the picks fit; None for the engine's own.
-
-    That is twice the diameter. In thin tomograms it would leave out nearly all picks; less than
-    `SMALLEST_BOX` diameters show nothing but the particle, and no ball is found in that.
-    """
-    size = float(picked[0][0].getSamplingRate())
-    margins: List[float] = []
-    for raw, picks in picked:
-        sides = tuple(reversed(convert.shape_of(convert.volume_path(raw))))
-        for pick in picks:
-            margins.append(min(min(at, n - 1 - at) for at, n in zip(pick[:3], sides)))
-    room = 2 * sorted(margins)[len(margins) // 2]
-    if room >= LARGEST_BOX * diameter_A / size:
-        return None
-    return int(max(room, SMALLEST_BOX * diameter_A / size))
 
 
 def verdict(radius_A: float, explained: float, diameter_A: float) -> str:

@@ -17,7 +17,7 @@ from tomo.protocols import ProtImportTomograms
 from dual_core.errors import DualError
 from dual_scipion import convert
 from dual_scipion.protocols import ProtDualAverage
-from dual_scipion.protocols.protocol_average import automatic_box, verdict
+from dual_scipion.protocols.protocol_average import verdict
 from dual_scipion.tests import support, test_chaining
 from dual_scipion.viewers.windows.average import draw_average, read_profile
 
@@ -101,14 +101,6 @@ class TestAverage(test_chaining.PickingTest):
             back = self.average(self.coordinates(fine_set, lambda _, p=truth: [p]), coarse_set)
             (_, (pick,)) = back.picked()[0]
             self.assertLess(np.abs(np.array(pick[:3]) - found).max(), 0.1, "and back")
-
-    def test_the_box_is_smaller_where_it_would_leave_out_half_of_the_picks(self) -> None:
-        item = self.item("box", 1)  # 44 x 48 x 36 voxels (x, y, z)
-        inside = [convert.Pick(22, 24, z, 1.0, 1) for z in (17, 17, 17, 12, 2)]
-        self.assertIsNone(automatic_box([(item, inside)], 17 * support.VOXEL_SIZE_A))
-        self.assertEqual(automatic_box([(item, inside)], 20 * support.VOXEL_SIZE_A), 34)
-        near = [pick._replace(z=33) for pick in inside]
-        self.assertEqual(automatic_box([(item, near)], 20 * support.VOXEL_SIZE_A), 25)
 
     def test_right_picks_give_a_ball_and_wrong_ones_none(self) -> None:
         origins = (test_chaining.ORIGIN, test_chaining.OTHER_ORIGIN)

@@ -92,7 +92,29 @@ def test_a_box_is_centred_on_its_pick():
         assert where == (box // 2,) * 3
 
 
-def test_every_particle_counts_the_same_and_boxes_that_stick_out_are_left_out():
+def test_a_box_that_sticks_out_counts_with_the_part_inside():
+    volume = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
+    whole = averaged(volume, [(20, 20, 20)], "bright", 25)
+    assert whole.counts.min() == 1
+    cut = averaged(volume[: 20 + 7], [(20, 20, 20)], "bright", 25)
+    assert cut.used == 1 and (cut.counts[19:] == 0).all() and (cut.counts[:19] == 1).all()
+    mean, deviation = volume[:27].mean(), volume[:27].std()
+    expected = (volume[8:27, 8:33, 8:33] - mean) / deviation
+    assert np.allclose(cut.volume[:19], expected, atol=1e-4)
+    both = averaged(volume, [(20, 20, 20), (7, 20, 20)], "bright", 25)
+    assert both.counts[0, 12, 12] == 1 and both.counts[12, 12, 12] == 2
+
+
+def test_in_a_thin_tomogram_the_ball_is_found_with_the_box_of_twice_the_diameter():
+    volume, centres = cell(7, shape=(26, 160, 160), number=30, noise=1.0)
+    average = averaged(volume, centres, box=24)
+    assert average.used > 20  # of whole boxes none would fit
+    ball = fit_ball(average.volume, VOXEL_A, average.counts)
+    assert ball.radius_A == pytest.approx(RADIUS * VOXEL_A, rel=0.15)
+    assert ball.explained > 0.3
+
+
+def test_every_particle_counts_the_same_and_picks_at_a_face_are_left_out():
     volume, centres = cell(4)
     other, others = cell(5)
     both = average_particles(
@@ -101,10 +123,10 @@ def test_every_particle_counts_the_same_and_boxes_that_stick_out_are_left_out():
         "dark",
     )
     one, two = averaged(volume, centres[:9], box=13), averaged(other, others, box=13)
-    expected = (one.used * one.volume + two.used * two.volume) / (one.used + two.used)
+    expected = (one.counts * one.volume + two.counts * two.volume) / (one.counts + two.counts)
     assert np.allclose(both.volume, expected, atol=1e-5)
     assert averaged(volume, [(28, 40, 40), (0, 40, 40), (28, 40, 83)]).left_out == 2
-    with pytest.raises(DualError, match="no box"):
+    with pytest.raises(DualError, match="no pick is 6 voxels from"):
         averaged(volume, [(0, 0, 0)])
     with pytest.raises(DualError, match="too small"):
         averaged(volume, centres, box=3)

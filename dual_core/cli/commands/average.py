@@ -105,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
     ]
     with output_folder(args.output) as output:
         average = average_particles(_report(volumes, picks), box, args.contrast)
-        ball = fit_ball(average.volume, voxel_size_A)
-        radius, mean = radial_profile(average.volume, voxel_size_A)
+        ball = fit_ball(average.volume, voxel_size_A, average.counts)
+        radius, mean = radial_profile(average.volume, voxel_size_A, average.counts)
         write_volume(output / "average.mrc", average.volume, voxel_size_A)
         columns = {"radius_A": radius, "density": mean}
         write_csv(
