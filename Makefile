@@ -15,8 +15,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 DEMO_OUTPUT ?= demo_output
-# Tests run beside each other, as many as there are cores, at most four.
-WORKERS ?= auto
+# Tests run beside each other, one more than there are cores, since those of Scipion mostly wait.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 PYTEST_ARGS ?=
 # The first that works; pyenv's python3.8 answers only where that version is chosen, its prefix always.
 PYTHON38 ?= $(shell for python in python3.8 "$$(pyenv prefix \
