@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 import tkinter as tk
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 
 import dual_scipion
 from dual_core.errors import DualError
+from dual_core.safety.shown import plain_labels
 from dual_scipion.background import Latest
 from dual_scipion.slices import scale_bar
 
@@ -24,6 +26,7 @@ SMALLEST = (940, 540)
 WARNING_COLOUR = "#8a5a00"
 _MARGIN = 8  # pixels
 _WRAP_MARGIN = 40
+_MESSAGE_WIDTH = 76  # characters
 
 
 class PluginWindow(tk.Toplevel):
@@ -123,7 +126,10 @@ class PluginWindow(tk.Toplevel):
 
 
 class _Canvas(FigureCanvasTkAgg):
-    """Without a warning while a window is too small for its figure, and drawn to the last pixel."""
+    """A figure drawn to the last pixel, without a warning while its window is too small for it.
+
+    Names and messages are drawn as they are written: a dollar sign begins no formula.
+    """
 
     def resize(self, event: Any) -> None:
         # A hair more: rounding down would leave the last row as it was in the former size.
@@ -131,6 +137,7 @@ class _Canvas(FigureCanvasTkAgg):
         super().resize(event)
 
     def draw(self) -> None:
+        plain_labels(self.figure)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             super().draw()
@@ -165,7 +172,9 @@ class FigurePanel(ttk.Frame):
     def tell(self, text: str) -> None:
         """Show a text in place of everything else."""
         self.figure.clear()
-        self.figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=11, wrap=True)
+        # Not matplotlib's own wrapping, which takes a dollar sign for a formula whatever is set.
+        lines = "\n".join(textwrap.fill(line, _MESSAGE_WIDTH) for line in text.splitlines())
+        self.figure.text(0.5, 0.5, lines, ha="center", va="center", fontsize=11)
         self.draw()
 
 
