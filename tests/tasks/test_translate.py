@@ -1,6 +1,5 @@
 """Properties of translation between two experimental domains (section 2.4)."""
 
-import logging
 
 import mrcfile
 import numpy as np
@@ -131,22 +130,6 @@ def test_seeds_and_codes(tmp_path, model):
     first = result()
     assert result() == first != result(seed=1)
     assert result(code=np.full(4, 2.0, np.float32)) != first
-
-
-@pytest.fixture
-def dual(capsys):
-    from dual_core.cli.main import main
-
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-
-    def call(*arguments):
-        status = main([str(a) for a in arguments])
-        return status, capsys.readouterr().err
-
-    yield call
-    root.handlers[:], root.level = before
-    logging.getLogger("dual_core").setLevel(logging.NOTSET)
 
 
 def test_the_command(tmp_path, model, dual):

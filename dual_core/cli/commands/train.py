@@ -248,7 +248,8 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
 
     if args.resume and args.overwrite:
         raise DualError("--resume and --overwrite exclude each other; give one of them")
-    config = preset_config(args.preset, args.method, **(changes := _changes(args)))
+    changes = _changes(args)
+    config = preset_config(args.preset, args.method, **changes)
     if args.resume:
         config = as_begun(config, folder, given=changes)
     options = RunOptions(
@@ -259,8 +260,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
         memory_budget=int(args.memory * 2**30),
         snapshots=args.snapshots,
     )
-    noisy = [Path(path) for path in args.noisy]
-    clean = [Path(path) for path in args.clean]
+    noisy, clean = ([Path(path) for path in paths] for paths in (args.noisy, args.clean))
     halves = match_halves(noisy, *(in_order_of(args.noisy, f) for f in (args.even, args.odd)))
     # Of several processes the first writes and tells.
     with contextlib.ExitStack() as held:

@@ -193,11 +193,11 @@ def networks_of(
     denoiser = make_runner(model, device, precision, tile, halo)
     turned = model.card.tilt_axis == "x"
 
-    def along_y(function: Function, volume: np.ndarray) -> np.ndarray:
+    def along_y(function: Callable[..., np.ndarray], *volumes: np.ndarray) -> np.ndarray:
         # The networks know the tilt axis y alone.
         if not turned:
-            return function(volume)
-        return function(volume.swapaxes(1, 2)).swapaxes(1, 2)
+            return function(*volumes)
+        return function(*(volume.swapaxes(1, 2) for volume in volumes)).swapaxes(1, 2)
 
     def run(runner: NetworkRunner, volume: np.ndarray) -> np.ndarray:
         return run_on_array(runner, volume, on_pass)
@@ -218,12 +218,12 @@ def networks_of(
         seen = seen_structure.structure_of(np.pad(volume, MARGIN, mode="symmetric"))
         return seen_structure.within_measured(run(restorer, seen), seen)
 
+    def kept(tomogram: np.ndarray, density: np.ndarray) -> np.ndarray:
+        transfer = linear or _own_model(tomogram, density)
+        return kept_array(tomogram, density, denoiser, transfer, model.multiple)
+
     def combined(volume: np.ndarray) -> np.ndarray:
-        both = (volume, denoise(volume))
-        if turned:
-            both = (both[0].swapaxes(1, 2), both[1].swapaxes(1, 2))
-        result = kept_array(*both, denoiser, linear or _own_model(*both), model.multiple)
-        return result.swapaxes(1, 2) if turned else result
+        return along_y(kept, volume, denoise(volume))
 
     def noisy(structure: np.ndarray) -> np.ndarray:
         field = draw_noise(model.config.code_size, 0, 0, 1).field(model)

@@ -1,6 +1,5 @@
 """What several tests of simulation use: models, small tiles, grand models, the command."""
 
-import logging
 
 import numpy as np
 import pytest
@@ -28,23 +27,6 @@ def model_file(tmp_path_factory, model):
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     model.save(path)
     return path
-
-
-@pytest.fixture
-def dual(capsys):
-    """Run ``dual`` in this process; gives the status and what it said on stderr."""
-    from dual_core.cli.main import main
-
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-
-    def call(*arguments):
-        status = main([str(a) for a in arguments])
-        return status, capsys.readouterr().err
-
-    yield call
-    root.handlers[:], root.level = before
-    logging.getLogger("dual_core").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
