@@ -6,12 +6,14 @@ shared memory. The pool that patches are cut from lies on the device that trains
 
 from __future__ import annotations
 
+import math
 import mmap
 import multiprocessing
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
+import scipy.fft
 import torch
 from general_cells import SHAPE, random_cell
 from general_tomograms import as_stored, linear_tomogram, standardised, tilt_series_tomogram
@@ -20,6 +22,13 @@ TILT_SERIES_SHARE = 0.4  # of the tomograms
 MARGIN = 6  # voxels at the faces of a linear tomogram, where its filter wraps around
 RENEWED_AFTER = 3  # patches drawn, after which a tomogram is replaced where no one else makes them
 INSIDE = tuple(n - 2 * MARGIN for n in SHAPE)
+# What no molecule explains: smooth fluctuations of density, as a cytosol has beside its complexes.
+FIELD_SHARE = 0.5  # of the linear tomograms
+FIELD_DEVIATION = (0.03, 0.3)  # in densities of protein
+FIELD_DETAIL_A = (60.0, 800.0)  # finest and coarsest
+FIELD_SLOPE = (1.0, 3.5)  # its power falls as this power of the frequency
+SCALES = (0.7, 1.4)  # of patches: a crop is standardised by what happens to be in it
+SMALL_SHARE, SMALLEST = 0.25, 0.6  # patches that are small volumes, mirrored as at their faces
 
 Pair = Tuple[np.ndarray, np.ndarray]
 
@@ -72,8 +81,26 @@ class Cells:
             tomogram = standardised(cell["tomogram"].astype(np.float32))
             return tomogram[inside], density[inside]
         density = _turned(density, generator)
+        if generator.random() < FIELD_SHARE:
+            density = density + random_field(float(cell["voxel_size_A"]), generator)
         tomogram = linear_tomogram(density, float(cell["voxel_size_A"]), generator)
         return standardised(as_stored(tomogram[inside], generator)), density[inside]
+
+
+def random_field(voxel_size_A: float, generator: np.random.Generator) -> np.ndarray:
+    """Smooth fluctuations about 0 that belong to no molecule, ``SHAPE``."""
+    axes = [scipy.fft.fftfreq(n) for n in SHAPE[:2]] + [scipy.fft.rfftfreq(SHAPE[2])]
+    squares = [axis**2 for axis in axes]
+    frequency = np.sqrt(squares[0][:, None, None] + squares[1][:, None] + squares[2])
+    frequency = frequency.astype(np.float32) / voxel_size_A
+    coarse, fine = 1.0 / FIELD_DETAIL_A[1], 1.0 / FIELD_DETAIL_A[0]
+    amplitude = (frequency + coarse) ** (-0.5 * generator.uniform(*FIELD_SLOPE))
+    amplitude *= np.exp(-((frequency / fine) ** 2))
+    white = generator.standard_normal(SHAPE, dtype=np.float32)
+    field = scipy.fft.irfftn(scipy.fft.rfftn(white) * amplitude, s=SHAPE)
+    low, high = np.log(FIELD_DEVIATION)
+    field *= math.exp(generator.uniform(low, high)) / field.std()
+    return field.astype(np.float32)
 
 
 def _turned(density: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -137,12 +164,22 @@ class Feed:
     def _patch(self, patch: int, generator: np.random.Generator) -> torch.Tensor:
         """A cube of both; half of them mirrored, and a third with the tilt axis along x."""
         pair = self.pool[int(generator.integers(len(self.pool)))]
-        start = [int(generator.integers(n - patch + 1)) for n in pair.shape[1:]]
-        region = pair[(slice(None), *(slice(first, first + patch) for first in start))]
+        small = generator.random() < SMALL_SHARE
+        sides = [int(patch * generator.uniform(SMALLEST, 1.0)) if small else patch] * 3
+        start = [int(generator.integers(n - k + 1)) for n, k in zip(pair.shape[1:], sides)]
+        region = pair[(slice(None), *(slice(a, a + k) for a, k in zip(start, sides)))]
         flips = [axis for axis in (1, 2, 3) if generator.random() < 0.5]
         if generator.random() < 0.33:
             region = region.transpose(2, 3)
-        return region.flip(flips) if flips else region
+        region = region.flip(flips) if flips else region
+        low, high = np.log(SCALES)
+        scale = math.exp(generator.uniform(low, high))
+        region = torch.stack((region[0].float() * scale, region[1].float()))
+        margin = patch - sides[0]
+        if margin:
+            pad = (margin // 2, margin - margin // 2) * 3
+            region = torch.nn.functional.pad(region[None], pad, mode="reflect")[0]
+        return region
 
 
 def _stacked(pair: Pair) -> torch.Tensor:

@@ -97,18 +97,20 @@ class _Activated(torch.autograd.Function):
 
 def doubled(features: Tensor) -> Tensor:
     """``(b, channels, z, y, x)`` trilinear at twice the sampling, ends not aligned."""
-    if features.device.type == "cpu" and features.requires_grad:
+    if features.requires_grad:
         found: Tensor = _Doubled.apply(features)
         return found
     return _interpolated(features)
 
 
 def _interpolated(features: Tensor) -> Tensor:
+    if features.device.type != "cpu":
+        return by_axes(features)
     return functional.interpolate(features, scale_factor=2, mode="trilinear", align_corners=False)
 
 
 class _Doubled(torch.autograd.Function):
-    """Interpolation whose gradient is taken axis by axis, in a seventh of torch's time."""
+    """Interpolation whose gradient is taken axis by axis, in a seventh of torch's time on a CPU."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
@@ -121,6 +123,36 @@ class _Doubled(torch.autograd.Function):
         for axis in (2, 3, 4):
             gradient = _halved(gradient, axis)
         return gradient.to(kind)
+
+
+def by_axes(features: Tensor) -> Tensor:
+    """What `doubled` gives, axis by axis, without a gradient.
+
+    On a GPU torch's own kernel took a fifth of a training iteration, the gradient not counted
+    (H200, torch 2.11, channels last).
+    """
+    for axis in (2, 3, 4):
+        features = _doubled_along(features, axis)
+    return features
+
+
+def _doubled_along(features: Tensor, axis: int) -> Tensor:
+    """Linear interpolation along an axis; the outermost values are the ends' own."""
+    length = features.shape[axis]
+    shape = list(features.shape)
+    shape[axis] *= 2
+    last = features.is_contiguous(memory_format=torch.channels_last_3d)
+    layout = torch.channels_last_3d if last else torch.contiguous_format
+    found = torch.empty(
+        shape, dtype=features.dtype, device=features.device, memory_format=layout
+    )
+    low, high = found.unflatten(axis, (length, 2)).unbind(axis + 1)
+    inner, outer = (features.narrow(axis, first, length - 1) for first in (1, 0))
+    torch.lerp(inner, outer, 0.25, out=low.narrow(axis, 1, length - 1))
+    torch.lerp(outer, inner, 0.25, out=high.narrow(axis, 0, length - 1))
+    low.narrow(axis, 0, 1).copy_(features.narrow(axis, 0, 1))
+    high.narrow(axis, length - 1, 1).copy_(features.narrow(axis, length - 1, 1))
+    return found
 
 
 def _halved(gradient: Tensor, axis: int) -> Tensor:

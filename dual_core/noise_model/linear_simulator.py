@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-import scipy.fft
 
 from dual_core.noise_model.calibration import MARGIN, LinearModel
 from dual_core.noise_model.full_power.noise_profile import NoiseProfile
 from dual_core.noise_model.tapered_power import on_grid
+from dual_core.volumes.arithmetic import HOST, HostArithmetic
 from dual_core.volumes.patches import PatchSource
 
 POOL = 16  # simulated blocks at hand
@@ -20,6 +19,7 @@ USES = 4  # draws for each block that is made anew: making it costs as much as a
 class SimulatedBatch(NamedTuple):
     """Patches of the linear model, ``(count, 1, patch, patch, patch)`` each, float32.
 
+    Arrays of the host, or tensors where a GPU draws (`LinearSimulator.compute_on`).
     ``noise`` is white. Of a simulator with measured noise ``own_noise`` and ``structure`` are what
     became of it and of the density in the tomogram, and ``plain`` is the tomogram with the linear
     model's noise; nobody else asks for them, and they cost transforms, memory and a larger
@@ -52,7 +52,7 @@ class SimulatedBatch(NamedTuple):
         """What the structural generator learns from: all but `plain`."""
         return self[:-1]
 
-    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> SimulatedBatch:
+    def each(self, function: Callable[[Any], Any]) -> SimulatedBatch:
         """The same with a function of each array."""
         return SimulatedBatch(*map(function, self.made))
 
@@ -83,11 +83,12 @@ class LinearSimulator:
         profile: Optional[NoiseProfile] = None,
     ) -> None:
         self._source = blocks
-        self._patch = patch
+        self._patch_side = patch
         self._flips = tuple(flips)
         self._limits = limits
         side = blocks.side + 2 * MARGIN
         field = (side, side, side)
+        self._compute = HOST
         self._transfer = on_grid(model.transfer, field)
         self._amplitude = on_grid(model.noise_amplitude, field)
         self._response = None if profile is None else profile.response(field)
@@ -95,19 +96,31 @@ class LinearSimulator:
         self.pool: List[SimulatedBatch] = []
         self.drawn = 0
 
+    def compute_on(self, arithmetic: HostArithmetic) -> None:
+        """Draw with this arithmetic from now on; what is drawn lies where it computes."""
+        self._compute = arithmetic
+        for name in ("_transfer", "_amplitude", "_response", "_weighting"):
+            filter_ = getattr(self, name)
+            if filter_ is not None:
+                setattr(self, name, arithmetic.given(filter_))
+        self.pool = [block.each(arithmetic.given) for block in self.pool]
+
     def draw(self, count: int, generator: np.random.Generator) -> SimulatedBatch:
         """`count` random patches."""
-        self._renew(generator)
-        patches = [
-            self._flipped(self._crop(generator), generator).made for _ in range(count)
-        ]
-        return SimulatedBatch(*(np.stack(part)[:, np.newaxis] for part in zip(*patches)))
+        return SimulatedBatch(*self._patches(count, generator, lambda block: block.made))
+
+    def draw_to_denoise(self, count: int, generator: np.random.Generator) -> Tuple[Any, Any]:
+        """What the denoiser learns from, of `count` random patches, and their density."""
+        tomogram, density = self._patches(
+            count, generator, lambda block: (block.to_denoise, block.density)
+        )
+        return tomogram, density
 
     def draw_block(self, generator: np.random.Generator) -> SimulatedBatch:
         """A whole block, ``(1, 1, side, side, side)`` each."""
         self._renew(generator)
-        block = self._flipped(self.pool[int(generator.integers(POOL))], generator)
-        return block.each(lambda part: np.ascontiguousarray(part)[np.newaxis, np.newaxis])
+        parts = self._flipped(self.pool[int(generator.integers(POOL))].made, generator)
+        return SimulatedBatch(*(self._compute.copied(part)[None, None] for part in parts))
 
     def tensors(self) -> Dict[str, np.ndarray]:
         """The pool, for a checkpoint."""
@@ -128,7 +141,8 @@ class LinearSimulator:
         count = len({name.split(".")[0] for name in tensors})
         self.pool = [
             SimulatedBatch(*(
-                tensors[f"{number}.{name}"] for name in names if f"{number}.{name}" in tensors
+                self._compute.given(tensors[f"{number}.{name}"])
+                for name in names if f"{number}.{name}" in tensors
             ))
             for number in range(count)
         ]
@@ -137,30 +151,25 @@ class LinearSimulator:
 
     def simulate(self, generator: np.random.Generator) -> SimulatedBatch:
         """A block of the clean domain, its tomogram and its noise, ``(side, side, side)``."""
-        density = self._source.draw(1, generator)[0, 0]
-        padded = np.pad(density, MARGIN, mode="reflect")
-        noise = generator.standard_normal(padded.shape, dtype=np.float32)
-        spectrum = scipy.fft.rfftn(padded)
+        compute, inside = self._compute, (slice(MARGIN, -MARGIN),) * 3
+        density = compute.given(self._source.draw(1, generator)[0, 0])
+        padded = compute.padded(density, MARGIN)
+        noise = compute.white_noise(padded.shape, generator)
+        spectrum = compute.spectrum(padded)
         if self._weighting is not None:
             spectrum *= self._weighting
-            density = scipy.fft.irfftn(spectrum, s=padded.shape).astype(np.float32)
-            density = density[(slice(MARGIN, -MARGIN),) * 3].copy()
+            density = compute.block(spectrum, padded.shape)[inside]
         spectrum *= self._transfer
-        white = scipy.fft.rfftn(noise)
-        tomogram = scipy.fft.irfftn(spectrum + white * self._amplitude, s=padded.shape)
-        tomogram = self._limited(tomogram)
-        inside = (slice(MARGIN, -MARGIN),) * 3
+        white = compute.spectrum(noise)
+        tomogram = compute.block(spectrum + white * self._amplitude, padded.shape)
+        tomogram = compute.clipped(tomogram, self._limits)
         seen = [tomogram[inside], density, noise[inside]]
         if self._response is not None:
-            own = scipy.fft.irfftn(white * self._response, s=padded.shape)
-            structure = scipy.fft.irfftn(spectrum, s=padded.shape)
-            measured = self._limited(own + structure)[inside]
+            own = compute.block(white * self._response, padded.shape)
+            structure = compute.block(spectrum, padded.shape)
+            measured = compute.clipped(own + structure, self._limits)[inside]
             seen = [measured, *seen[1:], own[inside], structure[inside], seen[0]]
-        return SimulatedBatch(*(np.ascontiguousarray(part, dtype=np.float32) for part in seen))
-
-    def _limited(self, tomogram: np.ndarray) -> np.ndarray:
-        low, high = self._limits
-        return np.clip(tomogram.astype(np.float32), np.float32(low), np.float32(high))
+        return SimulatedBatch(*map(compute.copied, seen))
 
     def _renew(self, generator: np.random.Generator) -> None:
         """Fill the pool or replace one of its blocks."""
@@ -170,16 +179,26 @@ class LinearSimulator:
             self.pool[self.drawn // USES % POOL] = self.simulate(generator)
         self.drawn += 1
 
-    def _crop(self, generator: np.random.Generator) -> SimulatedBatch:
-        block = self.pool[int(generator.integers(POOL))]
-        start = [
-            int(generator.integers(length - self._patch + 1)) for length in block.density.shape
-        ]
-        region = tuple(slice(first, first + self._patch) for first in start)
-        return block.each(lambda part: part[region])
+    def _patches(
+        self, count: int, generator: np.random.Generator,
+        wanted: Callable[[SimulatedBatch], Sequence[Any]],
+    ) -> List[Any]:
+        """The wanted parts of random patches, ``(count, 1, patch, patch, patch)`` each."""
+        self._renew(generator)
+        patches = [self._patch(generator, wanted) for _ in range(count)]
+        return [self._compute.stacked(part) for part in zip(*patches)]
 
-    def _flipped(self, block: SimulatedBatch, generator: np.random.Generator) -> SimulatedBatch:
-        for axes in self._flips:
-            if generator.random() < 0.5:
-                block = block.each(functools.partial(np.flip, axis=axes))
-        return block
+    def _patch(
+        self, generator: np.random.Generator, wanted: Callable[[SimulatedBatch], Sequence[Any]]
+    ) -> List[Any]:
+        parts = wanted(self.pool[int(generator.integers(POOL))])
+        start = [int(generator.integers(side - self._patch_side + 1)) for side in parts[0].shape]
+        region = tuple(slice(first, first + self._patch_side) for first in start)
+        return self._flipped([part[region] for part in parts], generator)
+
+    def _flipped(self, parts: Sequence[Any], generator: np.random.Generator) -> List[Any]:
+        """All in the same random directions."""
+        turned = [axes for axes in self._flips if generator.random() < 0.5]
+        # Groups may share an axis, which is as it was after two of them.
+        along = [axis for axis in range(3) if sum(axis in axes for axes in turned) % 2]
+        return [self._compute.flipped(part, along) for part in parts] if along else list(parts)

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Container, Dict, Optional, Sequence, Tuple
 
-import torch
-
 from dual_core.errors import DualError
 from dual_core.networks.card import MODEL_FILE
 from dual_core.networks.devices import describe_device, use_bfloat16
@@ -218,8 +216,6 @@ def _open_session(
     device = ranks.device(options.device)
     bfloat16 = use_bfloat16(device, options.precision)
     logger.info("device %s, %s", describe_device(device), "bfloat16" if bfloat16 else "float32")
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # all shapes come again
     if ranks.count > 1:
         patches = ranks.count * config.batch
         logger.info("%d processes, together %d patches an iteration", ranks.count, patches)

@@ -66,15 +66,15 @@ class Session:
         self.iteration = 0
         self.batch = config.batch  # less after running out of memory
         self._recorruption_loss: Optional[RecorruptionLoss] = None
-        self.draws = Draws(data, config, self._new_generator(), pinned=device.type == "cuda")
-        self._next = self.draws.next
-        self._place: Optional[Place] = None
         torch.manual_seed(config.seed)
         model = DualModel(config.network, make_card(data, config, 0)).to(device)
         if config.start_from:
             start_from(model, config.start_from, data.simulator, config.seed)
         ranks.share_first(model)
         self.trainer = Trainer(model, config, bfloat16, ranks, self._filters())
+        self.draws = Draws(data, config, self._new_generator(), device)
+        self._next = self.draws.next
+        self._place: Optional[Place] = None
 
     def _filters(self) -> Optional[Tuple[torch.Tensor, torch.Tensor]]:
         """h and c of equation 1 for a patch."""
@@ -201,7 +201,7 @@ class Session:
     def _draws(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """What each process has for itself: random state, place in the data, pools, codes."""
         place = self._place or self.draws.place()
-        tensors = {name: torch.from_numpy(array) for name, array in place.tensors.items()}
+        tensors = {name: torch.as_tensor(array).cpu() for name, array in place.tensors.items()}
         return {"codes": self.trainer.codes.cpu(), **tensors}, place.values
 
     def _require_alike(self) -> None:

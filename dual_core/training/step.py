@@ -117,10 +117,7 @@ class Trainer:
         terms = self._losses(batch, made, codes)
         weights = self.config.loss_weights
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-        values = {name: float(term.detach()) for name, term in terms.items()}
-        values["loss"] = float(total.detach())
-        values.update(_diagnostics(batch, made))
-        values = self.ranks.mean(values)
+        values = self.ranks.mean(_numbers({**terms, "loss": total, **_diagnostics(batch, made)}))
         if all_finite(values):
             values["gradient_norm"] = self._step_generators(total)
         return values, made.fake_tomogram.detach(), made.fake_density.detach()
@@ -191,10 +188,11 @@ class Trainer:
         self.ranks.average_gradients(self._parameters(self._generators))
         self.ranks.average_buffers(self._generators)
         # Each network by itself: one that runs wild would throttle the others.
-        norm = max(
-            float(nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM))
-            for network in self._generators
-        )
+        norms = [
+            nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM).to(self.device)
+            for network in self._generators  # one without gradients has its norm on the host
+        ]
+        norm = float(torch.stack(norms).max())
         if np.isfinite(norm):
             self.generator_optimiser.step()
             self._average(self.config.average_decay)
@@ -282,13 +280,21 @@ class Trainer:
         decay = min(decay, (1 + self._averaged_steps) / (10 + self._averaged_steps))
         current = nn.ModuleDict(self._averaged_parts())
         with torch.no_grad():
-            for average, weight in zip(self.averaged.parameters(), current.parameters()):
-                average.lerp_(weight, 1.0 - decay)
+            # One kernel for many weights: a GPU would wait for each by itself.
+            torch._foreach_lerp_(
+                list(self.averaged.parameters()), list(current.parameters()), 1.0 - decay
+            )
             for moment, buffer in zip(self.averaged.buffers(), current.buffers()):
                 moment.copy_(buffer)
 
 
-def _diagnostics(batch: Batch, made: Generated) -> Dict[str, float]:
+def _numbers(scalars: Dict[str, Tensor]) -> Dict[str, float]:
+    """Their values, for which a GPU is waited for once."""
+    values = torch.stack([scalar.detach().float() for scalar in scalars.values()]).tolist()
+    return dict(zip(scalars, values))
+
+
+def _diagnostics(batch: Batch, made: Generated) -> Dict[str, Tensor]:
     """Correlations and deviations for the history; no part of the loss."""
     with torch.no_grad():
         pairs = {
@@ -297,7 +303,7 @@ def _diagnostics(batch: Batch, made: Generated) -> Dict[str, float]:
             "cc_denoised": (batch.tomogram, made.fake_density),
             "cc_simulated": (made.fake_tomogram, made.density_again),
         }
-        values = {name: float(equations.correlation(*pair).mean()) for name, pair in pairs.items()}
-        values["deviation_denoised"] = float(made.fake_density.std())
-        values["deviation_simulated"] = float(made.fake_tomogram.std())
+        values = {name: equations.correlation(*pair).mean() for name, pair in pairs.items()}
+        values["deviation_denoised"] = made.fake_density.std()
+        values["deviation_simulated"] = made.fake_tomogram.std()
     return values

@@ -12,6 +12,7 @@ from dual_core.networks.convolutions import (
     Activation,
     Convolution,
     _interpolated,
+    by_axes,
     doubled,
 )
 from dual_core.networks.generators import OutputFilter
@@ -92,6 +93,16 @@ def test_the_gradient_of_the_interpolation_is_that_of_torch(shape):
         output.backward(weights)
         found.append([output.detach(), leaf.grad])
     assert_alike(*found)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("shape", [(1, 2, 1, 1, 1), (2, 3, 2, 5, 4)])
+def test_the_interpolation_by_axes_is_that_of_torch(shape, layout):
+    torch.manual_seed(0)
+    volume = torch.randn(shape).contiguous(memory_format=layout)
+    found = by_axes(volume)
+    assert_alike([found], [_interpolated(volume)])
+    assert min(shape[2:]) == 1 or found.is_contiguous(memory_format=layout)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

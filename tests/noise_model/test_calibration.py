@@ -6,11 +6,13 @@ from typing import List
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 from dual_core.noise_model.calibration import LinearModel, fit_linear_model
 from dual_core.noise_model.directions import measured_directions
 from dual_core.noise_model.linear_simulator import LinearSimulator
+from dual_core.volumes.arithmetic import DeviceArithmetic
 from dual_core.volumes.geometry import frequency_radius, wedge_mask
 from dual_core.volumes.patches import FLIPS_SYMMETRIC, PatchSource, StandardisedVolume
 from dual_core.volumes.reading import ArrayVolume
@@ -103,25 +105,30 @@ def test_a_volume_without_wedge_is_measured_everywhere() -> None:
     assert measured_directions(power, side).min() == 1.0
 
 
-@pytest.fixture(scope="module")
-def simulator() -> LinearSimulator:
+@pytest.fixture(scope="module", params=["host", "device"])
+def simulator(request: pytest.FixtureRequest) -> LinearSimulator:
+    """With numpy, and with torch as on a GPU."""
     noisy = entries([tomogram(seed, 0.8, 0.8) for seed in (1, 2)])
     clean = entries([cell(seed) for seed in (3, 4)])
     model = fit_linear_model(noisy, clean, np.random.default_rng(0))
-    return LinearSimulator(model, PatchSource(clean, 48, turns=True), 16, FLIPS_SYMMETRIC)
+    made = LinearSimulator(model, PatchSource(clean, 48, turns=True), 16, FLIPS_SYMMETRIC)
+    if request.param == "device":
+        made.compute_on(DeviceArithmetic(torch.device("cpu")))
+    return made
 
 
 def test_simulated_tomograms_have_the_power_of_the_real_ones(simulator: LinearSimulator) -> None:
     real = tomogram(1, 0.8, 0.8)
     random = np.random.default_rng(1)
-    simulated = np.stack([simulator.simulate(random).tomogram for _ in range(8)])
+    simulated = np.stack([np.asarray(simulator.simulate(random).tomogram) for _ in range(8)])
     assert simulated.std() == pytest.approx(real.std(), rel=0.15)
 
 
 def test_simulated_tomograms_show_their_density(simulator: LinearSimulator) -> None:
     block = simulator.simulate(np.random.default_rng(2))
-    right = np.corrcoef(block.tomogram.ravel(), block.density.ravel())[0, 1]
-    wrong = np.corrcoef(block.tomogram.ravel(), np.flip(block.density, 0).ravel())[0, 1]
+    tomogram, density = np.asarray(block.tomogram), np.asarray(block.density)
+    right = np.corrcoef(tomogram.ravel(), density.ravel())[0, 1]
+    wrong = np.corrcoef(tomogram.ravel(), np.flip(density, 0).ravel())[0, 1]
     assert right > 0.2
     assert abs(wrong) < 0.5 * right
 
@@ -132,16 +139,26 @@ def test_draws_are_reproducible_and_restored_exactly(simulator: LinearSimulator)
     tensors, state = simulator.tensors(), simulator.state()
     saved = one.bit_generator.state
     following = simulator.draw(3, one)
-    stored = {name: part.copy() for name, part in tensors.items()}
+    stored = {name: np.array(part) for name, part in tensors.items()}
     # As an earlier version wrote it, with more of each block.
-    stored.update({name.replace("density", "structure"): part for name, part in tensors.items()})
+    stored.update({name.replace("density", "structure"): part for name, part in stored.items()})
     simulator.restore(stored, state)
     two.bit_generator.state = saved
     again = simulator.draw(3, two)
-    for expected, found in zip(following, again):
+    for expected, found in zip(following.made, again.made):
         np.testing.assert_array_equal(expected, found)
     assert first.tomogram.shape == (3, 1, 16, 16, 16)
     assert not np.array_equal(first.tomogram, following.tomogram)
+
+
+def test_the_denoiser_gets_its_parts_of_the_same_patches(simulator: LinearSimulator) -> None:
+    whole, parts = np.random.default_rng(8), np.random.default_rng(8)
+    tensors, state = simulator.tensors(), simulator.state()
+    expected = simulator.draw(4, whole)
+    simulator.restore({name: np.array(part) for name, part in tensors.items()}, state)
+    tomogram, density = simulator.draw_to_denoise(4, parts)
+    np.testing.assert_array_equal(tomogram, expected.to_denoise)
+    np.testing.assert_array_equal(density, expected.density)
 
 
 def test_simulated_tomograms_saturate_where_the_real_ones_do() -> None:

@@ -8,7 +8,7 @@ would have drawn.
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Tuple, Union
 
 import numpy as np
 import torch
@@ -21,20 +21,23 @@ from dual_core.training.data import TrainingData
 from dual_core.training.pairs.batch import Batch
 from dual_core.training.pairs.recorrupted import RecorruptedPairs
 from dual_core.training.pairs.turned import WedgePairs
+from dual_core.volumes.arithmetic import arithmetic_on
 from dual_core.volumes.patches import generator_state, restored_generator
+
+CPU = torch.device("cpu")
 
 Tensors = Tuple[Any, ...]  # each a Tensor, or None for what the simulator does not make
 
 
 class Place(NamedTuple):
-    """Where the draws stand: arrays of the pools by name, and plain values."""
+    """Where the draws stand: arrays or tensors of the pools by name, and plain values."""
 
-    tensors: Dict[str, np.ndarray]
+    tensors: Dict[str, Any]
     values: Dict[str, Any]
 
 
 class Drawn(NamedTuple):
-    """What one iteration trains on, in the host's memory.
+    """What one iteration trains on, in the host's memory or, of what a GPU made, in its own.
 
     Attributes
     ----------
@@ -63,7 +66,8 @@ class Draws:
     data : both domains and what the networks rehearse on.
     config : the training configuration.
     generator : of all random numbers.
-    pinned : whether tensors lie where a GPU fetches them without waiting.
+    device : where training computes. A GPU makes what it rehearses on itself, and fetches the rest
+        from memory that is pinned, without waiting.
     """
 
     def __init__(
@@ -71,13 +75,16 @@ class Draws:
         data: TrainingData,
         config: TrainingConfig,
         generator: np.random.Generator,
-        pinned: bool = False,
+        device: torch.device = CPU,
     ) -> None:
         self.data = data
         self.config = config
         self.generator = generator
         self.iteration = 0
-        self._pinned = pinned
+        self._pinned = device.type == "cuda"
+        for source in (data.simulator, data.recorrupted):
+            if source is not None:
+                source.compute_on(arithmetic_on(device))
 
     def next(self) -> Drawn:
         """The draws of the next iteration."""
@@ -107,7 +114,7 @@ class Draws:
 
     def place(self) -> Place:
         """Random state, position in the data, pools."""
-        arrays: Dict[str, np.ndarray] = {}
+        arrays: Dict[str, Any] = {}
         for source_name, source in self._sources().items():
             # Pools are renewed array by array, never written into: nothing needs a copy.
             for name, array in source.tensors().items():
@@ -154,8 +161,7 @@ class Draws:
             pair = self.data.wedge_pairs.draw(self.generator)
             tomogram, turned = (part[np.newaxis, np.newaxis] for part in pair[:2])
             return self._tensors(tomogram, turned, pair.learn[np.newaxis])
-        pairs = simulator.draw(self.config.batch, self.generator)
-        return self._tensors(pairs.to_denoise, pairs.density)
+        return self._tensors(*simulator.draw_to_denoise(self.config.batch, self.generator))
 
     def _codes(self, count: int) -> np.ndarray:
         shape = (count, self.config.network.code_size)
@@ -170,9 +176,11 @@ class Draws:
         }
         return {name: source for name, source in sources.items() if source is not None}
 
-    def _tensors(self, *arrays: Optional[np.ndarray]) -> Tensors:
+    def _tensors(self, *arrays: Any) -> Tensors:
         return tuple(None if array is None else self._tensor(array) for array in arrays)
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
+    def _tensor(self, array: Union[np.ndarray, Tensor]) -> Tensor:
+        if isinstance(array, Tensor):
+            return array
         tensor = torch.from_numpy(array)
         return tensor.pin_memory() if self._pinned else tensor

@@ -18,6 +18,7 @@ from torch import Tensor
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.tapered_power import half_grid_frequency, on_grid, taper
 from dual_core.training.pairs.recorruption import RecorruptedPair, Recorruption
+from dual_core.volumes.arithmetic import HostArithmetic
 from dual_core.volumes.patches import PatchSource
 
 SHELL_EDGES = (0.015, 0.03, 0.05, 0.08, 0.11, 0.15, 0.2, 0.25, 0.32)  # cycles per voxel
@@ -38,6 +39,11 @@ class RecorruptedPairs:
         self.side = blocks.side
         self._blocks = blocks
         self._recorruption = Recorruption(model, (blocks.side,) * 3)
+
+    def compute_on(self, arithmetic: HostArithmetic) -> None:
+        """Draw with this arithmetic from now on."""
+        shape = (self.side,) * 3
+        self._recorruption = Recorruption(self.model, shape, arithmetic=arithmetic)
 
     def draw(self, generator: np.random.Generator) -> RecorruptedPair:
         """A pair of a random block, with fresh noise."""

@@ -7,13 +7,13 @@ one can be compared with the other, with no half tomograms and no truth.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from dual_core.noise_model.calibration import LinearModel
 from dual_core.noise_model.tapered_power import half_grid_frequency, on_grid
+from dual_core.volumes.arithmetic import HOST, HostArithmetic
 from dual_core.volumes.interface import Triple
 
 STRENGTH = 0.5  # a; the copy that Dn sees has 1 + a^2 times the noise
@@ -28,8 +28,8 @@ EXCESS = 1.15
 class RecorruptedPair(NamedTuple):
     """Two copies of a block, of its shape, float32, with independent noise."""
 
-    seen: np.ndarray
-    other: np.ndarray
+    seen: Any
+    other: Any
 
 
 class Recorruption:
@@ -42,6 +42,7 @@ class Recorruption:
     strength : a.
     excess : how much stronger than measured the noise is drawn; by default `EXCESS`, or 1 where its
         power is from halves.
+    arithmetic : what blocks are computed with; copies lie where it computes.
     """
 
     def __init__(
@@ -50,44 +51,43 @@ class Recorruption:
         shape: Triple,
         strength: float = STRENGTH,
         excess: Optional[float] = None,
+        arithmetic: HostArithmetic = HOST,
     ) -> None:
+        self._compute = arithmetic
         self._strength = strength
-        self._amplitude = on_grid(model.noise_amplitude, shape)
-        self._fine = (half_grid_frequency(shape) >= FINE).astype(np.float32)
+        self._amplitude = arithmetic.given(on_grid(model.noise_amplitude, shape))
+        fine = half_grid_frequency(shape) >= FINE
+        self._fine = arithmetic.given(fine.astype(np.float32))
         known = 1.0 if model.source == "halves" else EXCESS
         self._excess = known if excess is None else excess
 
     def __call__(self, block: np.ndarray, generator: np.random.Generator) -> RecorruptedPair:
         """Two copies of a block ``(..., z, y, x)``, with fresh noise."""
+        block = self._compute.given(block)
         return self.with_noise(block, self.noise(block, generator))
 
-    def noise(self, block: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def noise(self, block: Any, generator: np.random.Generator) -> Any:
         """Noise as strong as that of a block."""
-        white = generator.standard_normal(block.shape, dtype=np.float32)
+        white = self._compute.white_noise(block.shape, generator)
         noise = self._filtered(white, self._amplitude)
-        noise *= self._local_deviation(block, noise)
-        return noise
+        return noise * self._local_deviation(block, noise)
 
-    def with_noise(self, block: np.ndarray, noise: np.ndarray) -> RecorruptedPair:
+    def with_noise(self, block: Any, noise: Any) -> RecorruptedPair:
         """The two copies of a block that a given noise makes."""
         return RecorruptedPair(block + self._strength * noise, block - noise / self._strength)
 
-    def _local_deviation(self, block: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def _local_deviation(self, block: Any, noise: Any) -> Any:
         """How strong the noise is about each voxel, in the drawn noise's deviation.
 
         The highest frequencies hold next to no structure. Where noise is drawn weaker than it is,
         the two copies have a part of it in common, and Dn would learn to let it through.
         """
-        sigma = (0.0,) * (block.ndim - 3) + (LOCAL,) * 3
         own, drawn = (
-            gaussian_filter(self._filtered(part, self._fine) ** 2, sigma, mode="reflect")
+            self._compute.blurred(self._filtered(part, self._fine) ** 2, LOCAL)
             for part in (block, noise)
         )
-        level = own / np.maximum(drawn.mean(), 1e-9)
-        return np.sqrt(self._excess * np.clip(level, *LEVEL_RANGE)).astype(np.float32)
+        level = own / max(float(drawn.mean()), 1e-9)
+        return self._compute.root(self._excess * self._compute.clipped(level, LEVEL_RANGE))
 
-    @staticmethod
-    def _filtered(block: np.ndarray, response: np.ndarray) -> np.ndarray:
-        axes = (-3, -2, -1)
-        spectrum = np.fft.rfftn(block, axes=axes) * response
-        return np.fft.irfftn(spectrum, s=block.shape[-3:], axes=axes).astype(np.float32)
+    def _filtered(self, block: Any, response: Any) -> Any:
+        return self._compute.block(self._compute.spectrum(block) * response, block.shape)
