@@ -1,9 +1,10 @@
-"""Parts of a U-Net as a processor does them fast: float32, one volume, channels last.
+"""Parts of a U-Net as a processor does them fast: one volume, channels last.
 
 Convolutions of torch (oneDNN) are fast on a CPU where channels lie innermost and there are 16 or a
 multiple of them. Nearly all else that a U-Net does is moving memory, and so each part here is
-there to move less of it. All tensors are ``(1, channels, z, y, x)`` with channels innermost in
-memory, except where it says otherwise. Results are those of the plain layers to rounding.
+there to move less of it. Each part works in the arithmetic of its weights, float32 or bfloat16, and
+its features are to be in it too. All tensors are ``(1, channels, z, y, x)`` with channels innermost
+in memory, except where it says otherwise. Results are those of the plain layers to rounding.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ RISING_PLANES = 8
 _INTERPOLATED = ((0.75, 0.25, 0.0), (0.25, 0.75, 0.0), (0.0, 0.75, 0.25), (0.0, 0.25, 0.75))
 
 
-def channels_innermost(shape: Sequence[int]) -> Tensor:
+def channels_innermost(shape: Sequence[int], kind: torch.dtype = torch.float32) -> Tensor:
     """An empty ``(1, channels, z, y, x)`` of the shape ``(z, y, x, channels)`` in memory."""
-    return torch.empty(tuple(shape)).permute(3, 0, 1, 2)[None]
+    return torch.empty(tuple(shape), dtype=kind).permute(3, 0, 1, 2)[None]
 
 
 def in_layout(weight: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def convolve(
     `torch.nn.functional.conv3d` takes another way for tensors that it thinks small, which is four
     times as slow for a few planes of a volume.
     """
-    if has_operators():
+    if has_operators(weight.dtype):
         told = ("none", []) if slope is None else ("leaky_relu", [slope])
         result: Tensor = _operators()._convolution_pointwise(
             features, weight, bias, padding, stride, dilation, groups, *told, ""
@@ -93,7 +94,7 @@ class Convolution:
     def add_to(self, target: Tensor, features: Tensor) -> Tensor:
         """Add the convolution to ``target``, which is overwritten, and then the LeakyReLU."""
         # Sides of 1 leave the layout open, and the sum might go to another place.
-        if has_operators() and min(target.shape[2:]) > 1:
+        if has_operators(self.weight.dtype) and min(target.shape[2:]) > 1:
             _operators()._convolution_pointwise_(
                 target, features, self.weight, self.bias, self.spread, [1, 1, 1], self.spread, 1,
                 "add", 1.0, None, [], "",
@@ -128,13 +129,13 @@ class RisingConvolution:
         joined = torch.einsum(
             "oituv,pta,qub,rvc->pqroiabc", self.weight.double(), taps, taps, taps
         )
-        self.joined = in_layout(joined.reshape(-1, *self.weight.shape[1:]).float())
+        self.joined = in_layout(joined.reshape(-1, *self.weight.shape[1:]).to(self.weight.dtype))
 
     def __call__(self, coarse: Tensor) -> Tensor:
         """``(1, inputs, z, y, x)`` -> ``(1, outputs, 2 z, 2 y, 2 x)``."""
         outputs = self.weight.shape[0]
         depth, rows, columns = coarse.shape[2:]
-        fine = channels_innermost((2 * depth, 2 * rows, 2 * columns, outputs))
+        fine = channels_innermost((2 * depth, 2 * rows, 2 * columns, outputs), coarse.dtype)
         cells = fine[0].permute(1, 2, 3, 0).view(depth, 2, rows, 2, columns, 2, outputs)
         padded = functional.pad(coarse, (1,) * 6, mode="replicate")
         for first in range(0, depth, RISING_PLANES):
@@ -201,7 +202,8 @@ class LastConvolution:
     @functools.lru_cache(maxsize=None)  # noqa: B019 - at most one for each block
     def _kernel(self, block: Triple) -> Tensor:
         """The kernel at each place of the block, ``(places, inputs, z, y, x)``."""
-        kernel = torch.zeros(*block, self.weight.shape[1], *(n + 2 for n in block))
+        sides = (n + 2 for n in block)
+        kernel = self.weight.new_zeros(*block, self.weight.shape[1], *sides)
         for z in range(block[0]):
             for y in range(block[1]):
                 for x in range(block[2]):
@@ -212,8 +214,8 @@ class LastConvolution:
 class Pooling:
     """Means of 2 x 2 x 2 voxels, as a convolution of each channel by itself."""
 
-    def __init__(self, channels: int) -> None:
-        self._weight = torch.full((channels, 1, 2, 2, 2), 0.125)
+    def __init__(self, channels: int, kind: torch.dtype = torch.float32) -> None:
+        self._weight = torch.full((channels, 1, 2, 2, 2), 0.125, dtype=kind)
 
     def __call__(self, features: Tensor) -> Tensor:
         """``(1, channels, z, y, x)`` -> ``(1, channels, z / 2, y / 2, x / 2)``."""
@@ -229,13 +231,13 @@ class Stem:
     the voxels of a cell of 2 x 2 x 2.
     """
 
-    def __init__(self, layer: nn.Conv3d) -> None:
+    def __init__(self, layer: nn.Conv3d, kind: torch.dtype = torch.float32) -> None:
         outputs = layer.weight.shape[0]
         cells = layer.weight.detach().view(outputs, 2, 2, 2, 2, 2, 2)
         cells = cells.permute(0, 2, 4, 6, 1, 3, 5).reshape(outputs, 8, 2, 2, 2)
-        self.weight = in_layout(cells)
+        self.weight = in_layout(cells).to(kind)
         assert layer.bias is not None
-        self.bias = layer.bias.detach()
+        self.bias = layer.bias.detach().to(kind)
 
     def __call__(self, volume: Tensor) -> Tensor:
         """``(z, y, x)`` -> ``(1, outputs, z / 2, y / 2, x / 2)``."""
@@ -245,7 +247,7 @@ class Stem:
         cells = torch.empty(depth, rows, columns, 4, dtype=torch.complex64)
         for place in range(4):
             cells[..., place] = pairs[place // 2 :: 2, place % 2 :: 2]
-        features = cells.view(torch.float32).permute(3, 0, 1, 2)[None]
+        features = cells.view(torch.float32).to(self.weight.dtype).permute(3, 0, 1, 2)[None]
         return convolve(features, self.weight, self.bias)
 
 
@@ -264,13 +266,15 @@ def _operators() -> Any:
 
 
 @functools.lru_cache(maxsize=None)
-def has_operators() -> bool:
+def has_operators(kind: torch.dtype = torch.float32) -> bool:
     """Whether this torch has oneDNN's convolutions with what follows them, and they are right."""
+    allowed = 1e-4 if kind == torch.float32 else 5e-2
     try:
-        features = torch.linspace(-1, 1, 8 * 64).view(1, 4, 4, 4, 8).permute(0, 4, 1, 2, 3)
-        weight = in_layout(torch.linspace(-1, 1, 8 * 8 * 27).view(8, 8, 3, 3, 3))
-        bias, one = torch.linspace(-1, 1, 8), [1, 1, 1]
-        plain = functional.conv3d(features, weight, bias, padding=1)
+        features = torch.linspace(-1, 1, 8 * 64, dtype=kind).view(1, 4, 4, 4, 8)
+        features = features.permute(0, 4, 1, 2, 3)
+        weight = in_layout(torch.linspace(-1, 1, 8 * 8 * 27, dtype=kind).view(8, 8, 3, 3, 3))
+        bias, one = torch.linspace(-1, 1, 8, dtype=kind), [1, 1, 1]
+        plain = functional.conv3d(features.float(), weight.float(), bias.float(), padding=1)
         fused = _operators()._convolution_pointwise(
             features, weight, bias, one, one, one, 1, "leaky_relu", [0.1], ""
         )
@@ -278,9 +282,11 @@ def has_operators() -> bool:
         _operators()._convolution_pointwise_(
             total, features, weight, bias, one, one, one, 1, "add", 1.0, None, [], ""
         )
-        return torch.allclose(
-            fused, functional.leaky_relu(plain, 0.1), atol=1e-4
-        ) and torch.allclose(total, features + plain, atol=1e-4)
+        # bfloat16 has 8 bits: of the largest value that is what may be off.
+        near = functools.partial(torch.allclose, atol=allowed * max(1.0, float(plain.abs().max())))
+        return near(fused.float(), functional.leaky_relu(plain, 0.1)) and near(
+            total.float(), features.float() + plain
+        )
     except (AttributeError, RuntimeError, TypeError) as error:
         logger.debug("convolutions and activations are separate here: %s", error)
         return False

@@ -9,8 +9,9 @@ convolutions of one, two or eight channels leave most of the processor idle. So
 * interpolation and the convolution after it are one (`RisingConvolution`);
 * every tensor is given back as soon as nothing needs it any more.
 
-The result differs from the plain one by rounding. Only for inference, in float32,
-a volume at a time.
+The result differs from the plain one by rounding. Only for inference, a volume at a time. In
+bfloat16 the levels of the U-Net are computed and the refinement's inner layer, where nearly all
+operations are; what leaves the network is filtered and summed in float32.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from dual_core.tiles.lean_parts import (
     RisingConvolution,
     Stem,
     channels_innermost,
+    has_operators,
     to_voxels,
 )
 
@@ -38,28 +40,38 @@ from dual_core.tiles.lean_parts import (
 REFINED_PLANES = 40
 
 
+# Of channels, in bfloat16. With 4, 5 or 7 oneDNN read memory that was never written (torch 2.13, on
+# a processor with AMX).
+GROUP = 8
+
+
 class LeanUNet:
-    """Evaluates a `UNet` on a CPU in float32; may be called by several threads.
+    """Evaluates a `UNet` on a CPU; may be called by several threads.
 
     Parameters
     ----------
     network : UNet
         Its weights are taken as they are now.
+    kind : torch.dtype
+        float32 or bfloat16.
     """
 
-    def __init__(self, network: UNet) -> None:
+    def __init__(self, network: UNet, kind: torch.dtype = torch.float32) -> None:
+        self.kind = kind
         self.stem_stride = network.stem_stride
         self.multiple = network.multiple
-        self.stem = Stem(network.stem) if isinstance(network.stem, nn.Conv3d) else None
-        self.down = [(_layer(block, 0), _layer(block, 2)) for block in network.down]
-        self.pooling = [Pooling(_convolution(b, 0).in_channels) for b in list(network.down)[1:]]
-        self.up = [_Rise(block) for block in network.up]
+        self.stem = Stem(network.stem, kind) if isinstance(network.stem, nn.Conv3d) else None
+        self.down = [(_layer(block, 0, kind), _layer(block, 2, kind)) for block in network.down]
+        self.pooling = [
+            Pooling(_convolution(block, 0).in_channels, kind) for block in list(network.down)[1:]
+        ]
+        self.up = [_Rise(block, kind) for block in network.up]
         head = network.head
-        self.head = head.weight.detach().flatten(1).t().contiguous(), _bias(head)
+        self.head = head.weight.detach().flatten(1).t().to(kind).contiguous(), _bias(head, kind)
         self.output_filter = network.output_filter and _Filter(network.output_filter)
         gain = network.input_gain
         self.input_gain = None if gain is None else float(gain.detach())
-        self.refinement = network.refinement and _Refinement(network.refinement)
+        self.refinement = network.refinement and _Refinement(network.refinement, kind)
 
     @torch.inference_mode()
     def __call__(self, volume: Tensor) -> Tensor:
@@ -67,7 +79,7 @@ class LeanUNet:
         features = self._features(volume)
         weight, bias = self.head
         flat = features[0].permute(1, 2, 3, 0).reshape(-1, weight.shape[0])
-        cells = torch.addmm(bias, flat, weight).view(*features.shape[2:], -1)
+        cells = torch.addmm(bias, flat, weight).float().view(*features.shape[2:], -1)
         del features, flat
         cells = cells.permute(3, 0, 1, 2)[None]
         if self.output_filter is not None:
@@ -83,7 +95,10 @@ class LeanUNet:
     def _features(self, volume: Tensor) -> Tensor:
         """What goes into the head."""
         skips: List[Tensor] = []
-        features = volume[None, None] if self.stem is None else self.stem(volume)
+        if self.stem is None:
+            features = volume.to(self.kind)[None, None]
+        else:
+            features = self.stem(volume)
         for level, (first, second) in enumerate(self.down):
             if level:
                 features = self.pooling[level - 1](features)
@@ -96,16 +111,23 @@ class LeanUNet:
         return features
 
 
+def right_in_bfloat16(network: UNet) -> bool:
+    """Whether this torch's operators are right for all layers of a network in bfloat16."""
+    blocks = [*network.down, *([network.refinement] if network.refinement else [])]
+    widths = [_convolution(block, 0).out_channels for block in blocks]
+    return has_operators(torch.bfloat16) and not any(width % GROUP for width in widths)
+
+
 class _Rise:
     """A level on the way up: interpolation, what was kept of the level, two convolutions."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: nn.Module, kind: torch.dtype) -> None:
         joined = _convolution(block, 0)
-        weight = joined.weight.detach()
+        weight = joined.weight.detach().to(kind)
         kept = joined.out_channels  # a level has as many channels on the way down and up
         self.rising = RisingConvolution(weight[:, :-kept])
-        self.kept = Convolution(weight[:, -kept:], _bias(joined), SLOPE)
-        self.second = _layer(block, 2)
+        self.kept = Convolution(weight[:, -kept:], _bias(joined, kind), SLOPE)
+        self.second = _layer(block, 2, kind)
 
     def both(self, coarse: Tensor, skips: List[Tensor]) -> Tensor:
         """The features of this level; its skip connection is taken from the end of the list."""
@@ -139,10 +161,11 @@ class _Filter:
 class _Refinement:
     """The convolutions at full resolution that end Gs, some planes at a time."""
 
-    def __init__(self, layers: nn.Sequential) -> None:
+    def __init__(self, layers: nn.Sequential, kind: torch.dtype) -> None:
+        self.kind = kind
         self.first = _layer(layers, 0)
         spread, last = _convolution(layers, 2), _convolution(layers, 4)
-        self.spread = Convolution(spread.weight, _bias(spread), SLOPE, SPREAD)
+        self.spread = Convolution(spread.weight.to(kind), _bias(spread, kind), SLOPE, SPREAD)
         self.last = LastConvolution(last.weight, _bias(last))
 
     def __call__(self, result: Tensor, volume: Tensor) -> Tensor:
@@ -159,7 +182,8 @@ class _Refinement:
             pair[0, 0].copy_(result[lowest:highest])
             pair[0, 1].copy_(volume[lowest:highest])
             features = self.first(pair)[:, :, first - lowest : last - lowest]
-            features = self.spread(features)[:, :, low - first : high - first]
+            features = self.spread(features.to(self.kind))
+            features = features[:, :, low - first : high - first].float()
             beyond = (start - 1 < 0, stop + 1 > depth)
             if any(beyond):
                 features = functional.pad(features, (0, 0, 0, 0, int(beyond[0]), int(beyond[1])))
@@ -175,15 +199,15 @@ def _convolution(block: nn.Module, index: int) -> nn.Conv3d:
     return layer
 
 
-def _layer(block: nn.Module, index: int) -> Convolution:
+def _layer(block: nn.Module, index: int, kind: torch.dtype = torch.float32) -> Convolution:
     """The same, with the activation behind it."""
     layer = _convolution(block, index)
-    return Convolution(layer.weight, _bias(layer), SLOPE)
+    return Convolution(layer.weight.to(kind), _bias(layer, kind), SLOPE)
 
 
-def _bias(layer: nn.Conv3d) -> Tensor:
+def _bias(layer: nn.Conv3d, kind: torch.dtype = torch.float32) -> Tensor:
     assert layer.bias is not None
-    return layer.bias.detach()
+    return layer.bias.detach().to(kind)
 
 
 def _last(kernel: Tensor) -> Tensor:

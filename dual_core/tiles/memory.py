@@ -69,17 +69,18 @@ def unet_bytes(
 ) -> float:
     """Peak bytes of a U-Net on a CPU for each voxel of a tile, reading and writing included.
 
-    In float32, evaluated by `dual_core.tiles.lean_unet`, the first level holds three tensors of
-    its width at the peak, on the way up: its skip connection, its features before and after a
-    convolution. Measured for large tiles: channels 24, 48, 96 with stride 2: 38 bytes, 16, 32, 64
-    with stride 1: 192. The refinement works on some planes at a time and needs less. In bfloat16
-    the plain layers need 6.4 tensors, concatenation included; a processor that emulates bfloat16
-    takes several times as much. Beside it there are the tile, the next one, the last one with its
-    result, and what the network returns: 4 bytes each.
+    Evaluated by `dual_core.tiles.lean_unet`, the first level holds three tensors of its width at
+    the peak, on the way up: its skip connection, its features before and after a convolution.
+    Measured for large tiles, of the network alone: channels 24, 48, 96 with stride 2: 35 bytes in
+    float32 and 26 in bfloat16, 64, 128, 256: 53 in bfloat16; 16, 32, 64 with stride 1: 204 and 112.
+    The refinement works on some planes at a time; in bfloat16 it was 14 bytes more for eight
+    channels. A processor that emulates bfloat16 takes several times as much. Beside it there are
+    the tile, the next one, the last one with its result, and what the network returns: 4 bytes
+    each.
     """
     width = channels[0] / stem_stride**3
     if bfloat16:
-        return 44.0 + 2 * (6.4 * width + 3.0 * refinement)
+        return 40.0 + 2 * (3.2 * width + refinement)
     return 24.0 + 4 * 3.2 * width
 
 

@@ -24,6 +24,7 @@ class Replica:
         ``(1, 1, z, y, x) -> (1, 1, z, y, x)``; moved to the device.
     device : torch.device
     bfloat16 : bool
+        On a CPU only where all layers of a U-Net can.
     """
 
     def __init__(self, network: torch.nn.Module, device: torch.device, bfloat16: bool) -> None:
@@ -35,17 +36,19 @@ class Replica:
             device, memory_format=torch.channels_last_3d
         )
         self._lean: Optional[LeanUNet] = None
-        if device.type == "cpu" and not bfloat16:
-            self._lean = _lean(self.network)
+        if device.type == "cpu":
+            self._lean = _lean(self.network, bfloat16)
+            if self._lean is not None:
+                self.bfloat16 = self._lean.kind == torch.bfloat16
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         """Float32 ``(z, y, x)`` -> the same."""
         import torch
 
+        volume = torch.from_numpy(np.ascontiguousarray(tile, dtype=np.float32))
+        if self._lean is not None:
+            return self._lean(volume).numpy()
         with torch.inference_mode(), self._autocast():
-            volume = torch.from_numpy(np.ascontiguousarray(tile, dtype=np.float32))
-            if self._lean is not None:
-                return self._lean(volume).numpy()
             batch = volume[None, None]
             # With one channel both layouts are the same bytes, but not to the convolution.
             batch = batch.to(self.device).contiguous(memory_format=torch.channels_last_3d)
@@ -85,6 +88,11 @@ class Replicas:
     def __len__(self) -> int:
         return len(self.all)
 
+    @property
+    def bfloat16(self) -> bool:
+        """Whether they calculate in it."""
+        return self.all[0].bfloat16
+
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         """Run one tile on a device that is free; waits for one."""
         if self._shared:
@@ -101,9 +109,14 @@ class Replicas:
             self._free.put(replica)
 
 
-def _lean(network: torch.nn.Module) -> Optional[LeanUNet]:
+def _lean(network: torch.nn.Module, bfloat16: bool) -> Optional[LeanUNet]:
     """The faster evaluator of a U-Net; None for other networks."""
-    from dual_core.networks.generators import UNet
-    from dual_core.tiles.lean_unet import LeanUNet
+    import torch
 
-    return LeanUNet(network) if isinstance(network, UNet) else None
+    from dual_core.networks.generators import UNet
+    from dual_core.tiles.lean_unet import LeanUNet, right_in_bfloat16
+
+    if not isinstance(network, UNet):
+        return None
+    right = bfloat16 and right_in_bfloat16(network)
+    return LeanUNet(network, torch.bfloat16 if right else torch.float32)

@@ -98,6 +98,7 @@ class NetworkRunner:
         self.receptive_radius = receptive_radius
         self.network: Any = network
         self._replicas = Replicas(network, self.devices, self.bfloat16)
+        self.bfloat16 = self._replicas.bfloat16
         if halo is not None:
             # What lies farther away than the network reaches changes nothing.
             halo = min(halo, receptive_radius)

@@ -68,9 +68,51 @@ def test_refinement_in_parts_equals_the_whole():
     check(network, torch.randn(2 * REFINED_PLANES + 6, 12, 8))
 
 
+IN_BFLOAT16 = [
+    ((24, 48, 96), {"stem_stride": 2, "output_filter": True}),
+    ((24, 48, 96), {"stem_stride": 2, "refinement": 8, "input_gain": 1.0}),
+    ((8,), {"stem_stride": 2, "output_filter": True}),
+    ((16, 24), {}),
+]
+
+
+def fill_free_memory():
+    """What is allocated next holds values that show in a result."""
+    sizes = (7, 33, 100, 500, 1000, 3000, 10000, 30000, 100000, 300000)
+    held = [torch.full((size,), torch.nan, dtype=torch.bfloat16) for size in sizes * 6]
+    del held
+
+
+@pytest.mark.skipif(not lean_parts.has_operators(torch.bfloat16), reason="torch lacks operators")
+@pytest.mark.parametrize(("channels", "options"), IN_BFLOAT16)
+@pytest.mark.parametrize("shape", [(1, 2, 5), (3, 3, 3), (5, 1, 2)])
+def test_bfloat16_is_no_further_off_than_plain_layers_in_it(channels, options, shape):
+    network = random_unet(channels, **options)
+    volume = torch.randn([n * network.multiple for n in shape])
+    exact = plain_pass(network, volume)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = plain_pass(network, volume).float()
+    evaluator = LeanUNet(network, torch.bfloat16)
+    fill_free_memory()
+    lean = evaluator(volume)
+    assert lean.dtype == torch.float32 and lean.shape == volume.shape
+    assert (lean - exact).std() <= 1.5 * (plain - exact).std() + 1e-3 * exact.std()
+    assert not torch.equal(lean, LeanUNet(network)(volume))
+
+
+def test_bfloat16_is_only_for_networks_that_are_right_in_it():
+    usual = NetworkRunner(random_unet((8, 16)), 2, 8, "cpu", "bfloat16")
+    assert usual.bfloat16 == lean_parts.has_operators(torch.bfloat16)
+    network = random_unet((8, 12))
+    odd = NetworkRunner(network, 2, 8, "cpu", "bfloat16")
+    assert not odd.bfloat16 and "float32" in odd.describe()
+    volume = torch.randn(8, 8, 8)
+    np.testing.assert_array_equal(odd(volume.numpy()), LeanUNet(network)(volume).numpy())
+
+
 @pytest.mark.parametrize(("channels", "options"), KINDS)
 def test_equals_them_without_the_operators_of_onednn(channels, options, monkeypatch):
-    monkeypatch.setattr(lean_parts, "has_operators", lambda: False)
+    monkeypatch.setattr(lean_parts, "has_operators", lambda kind: False)
     network = random_unet(channels, **options)
     check(network, torch.randn([2 * network.multiple] * 3))
 
