@@ -10,6 +10,7 @@ import pytest
 
 from dual_core.cli.main import main
 from dual_core.errors import DualError
+from dual_core.evaluation.realism import two_sample
 from dual_core.evaluation.realism.block_statistics import block_power, local_statistics
 from dual_core.evaluation.realism.examine import (
     RealismConfig,
@@ -256,13 +257,19 @@ def test_the_command_writes_tables_and_figures(files, tmp_path, capsys):
 
 
 def test_the_command_with_classifier_and_references(files, monkeypatch, capsys):
-    monkeypatch.setattr(TwoSampleConfig.__init__, "__defaults__", (16, 2, 4, 8, 2e-3, 6.0, 0))
+    monkeypatch.setattr(two_sample, "USUAL", TwoSampleConfig(16, 2, 4, 8))
     arguments = ["evaluate", "realism", "--real", files["real"], files["real"], "-q"]
-    assert main([*arguments, "--contrast", "dark", "--reference", files["alike"]]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "accuracy" in lines[0]
-    assert lines[1].startswith("white noise")
-    assert lines[2].startswith("conventional, guessed")
+    arguments += ["--contrast", "dark", "--reference", files["alike"]]
+    values = []
+    for large in (16, 64):  # the volumes hold two of the one and not of the other
+        monkeypatch.setattr(two_sample, "LARGE", TwoSampleConfig(large, 2, 4, 8))
+        assert main(arguments) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert "accuracy" in lines[0] and "64^3" in lines[0]
+        assert lines[1].startswith("white noise")
+        assert lines[2].startswith("conventional, guessed")
+        values.append(lines[1].split())
+    assert [sum(value == "-" for value in row) for row in values] == [0, 2], values
 
 
 @pytest.mark.parametrize(

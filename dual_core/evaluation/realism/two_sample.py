@@ -51,6 +51,11 @@ class TwoSampleConfig:
     seed: int = 0
 
 
+USUAL = TwoSampleConfig()
+# Sees what is coarser, such as fringes and streaks; of fewer patches, since each takes eightfold.
+LARGE = TwoSampleConfig(patch=64, batch=4, tested=80)
+
+
 @dataclass(frozen=True)
 class TwoSampleResult:
     """Accuracy on unseen halves: mean of the folds, its standard error, and the folds.
