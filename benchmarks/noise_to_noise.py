@@ -76,8 +76,12 @@ def train_noise_to_noise(pairs: List[Pair], steps: int) -> UNet:
     return network.eval()
 
 
-def dual_halves(args: argparse.Namespace, with_halves: bool) -> Tuple[np.ndarray, Pair]:
-    """DUAL's result for the third tomogram, and for both of its halves; density bright."""
+def dual_halves(args: argparse.Namespace, with_halves: bool) -> Dict[str, Tuple[np.ndarray, Pair]]:
+    """DUAL's results for the third tomogram and for both of its halves; density bright.
+
+    The density, and what it explains of the tomogram: seen through its transfer and wedge, which
+    is what noise-to-noise predicts.
+    """
     work, data = args.work, args.data
     for number in CELLS:
         path = work / f"mean_{number}.mrc"
@@ -99,11 +103,15 @@ def dual_halves(args: argparse.Namespace, with_halves: bool) -> Tuple[np.ndarray
     sources = [work / f"mean_{JUDGED}.mrc"]
     sources += [data / "shrec_halves" / f"tomo_{JUDGED}_{part}.mrc" for part in ("even", "odd")]
     dual(["denoise", "--model", run / "model.safetensors", *sources, "--output", run / "denoised",
-          "--resume"], args.threads)
-    whole, even, odd = (
-        -open_volume(run / "denoised" / f"{source.stem}_denoised.mrc").load() for source in sources
-    )
-    return whole, (even, odd)
+          "--explained", "--resume"], args.threads)
+    found = {}
+    for kind in ("denoised", "explained"):
+        whole, even, odd = (
+            -open_volume(run / "denoised" / f"{source.stem}_{kind}.mrc").load()
+            for source in sources
+        )
+        found[kind] = whole, (even, odd)
+    return found
 
 
 def main() -> None:
@@ -128,8 +136,9 @@ def main() -> None:
         "raw": ((raw[0] + raw[1]) / 2, raw),
         "noise-to-noise": ((both[0] + both[1]) / 2, both),
     }
-    rows["DUAL"] = dual_halves(args, False)
-    rows["DUAL, halves given"] = dual_halves(args, True)
+    for name, with_halves in (("DUAL", False), ("DUAL, halves given", True)):
+        for kind, row in dual_halves(args, with_halves).items():
+            rows[name if kind == "denoised" else f"{name}: {kind}"] = row
     with open(args.work / "scores.csv", "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         for name, (whole, halves) in rows.items():
