@@ -16,9 +16,10 @@ from dual_core.tasks.given_volume import check_choice, temporary_beside
 from dual_core.tasks.simulation.density_map import DensityMap, open_density
 from dual_core.tasks.simulation.noise_codes import Noise
 from dual_core.tasks.simulation.noisy_tiles import SimulationRunner
+from dual_core.tiles.plan import as_triple
 from dual_core.tiles.runner import is_out_of_memory
 from dual_core.volumes.described.describe import keep_blank
-from dual_core.volumes.reading import VolumeWriter, iterate_slabs, open_volume
+from dual_core.volumes.reading import Triple, VolumeWriter, iterate_slabs, open_volume
 from dual_core.volumes.resampling import ResampledVolume
 
 logger = logging.getLogger(__name__)
@@ -145,11 +146,12 @@ def simulate_tomogram(
     if options.units == "input":
         factor, shift = factor * density.statistics.std, density.statistics.mean
     field = noise.field(model)
+    turned = model.card.tilt_axis == "x"
     if grid is volume:
-        tiles = _run(density, field, output, runner, (factor, shift), progress)
+        tiles = _run(density, field, output, runner, (factor, shift), turned, progress)
     else:
         with temporary_beside(output) as temporary:
-            tiles = _run(density, field, temporary, runner, (factor, shift), progress)
+            tiles = _run(density, field, temporary, runner, (factor, shift), turned, progress)
             simulated = open_volume(temporary, voxel_size_A=grid.voxel_size_A)
             back = ResampledVolume(simulated, volume.voxel_size_A, volume.shape)
             with VolumeWriter(
@@ -190,13 +192,25 @@ def _run(
     path: Path,
     runner: SimulationRunner,
     scaling: Tuple[float, float],
+    turned: bool,
     progress: Optional[Progress],
 ) -> int:
-    """Write the generator's output, scaled, on the model's grid; the number of tiles."""
+    """Write the generator's output, scaled, on the model's grid; the number of tiles.
+
+    The networks see the tilt axis along y; ``turned``: in the files it is x.
+    """
     grid = density.grid
     factor, shift = np.float32(scaling[0]), np.float32(scaling[1])
+
+    def turn(values: Triple) -> Triple:
+        return (values[0], values[2], values[1]) if turned else values
+
+    def read(start: Triple, size: Triple) -> np.ndarray:
+        block = density.read(turn(start), turn(size))
+        return np.ascontiguousarray(block.swapaxes(1, 2)) if turned else block
+
     while True:
-        plan = runner.plan(grid.shape)
+        plan = runner.plan(turn(as_triple(grid.shape)))
         logger.info(
             "%s: %d %s of %s voxels, halo %d",
             grid.name,
@@ -210,7 +224,7 @@ def _run(
             # Closed at once after an error, so that torch has its threads back.
             with VolumeWriter(
                 path, grid.shape, grid.voxel_size_A, facts.origin_A, start=facts.start
-            ) as writer, contextlib.closing(runner.stream(density.read, field, plan)) as cores:
+            ) as writer, contextlib.closing(runner.stream(read, field, plan)) as cores:
                 for done, (start, core) in enumerate(cores, 1):
                     if not np.isfinite(core).all():
                         raise DualError(
@@ -218,6 +232,8 @@ def _run(
                             "float32, and if that does not help train the model again"
                         )
                     core *= factor
+                    if turned:
+                        start, core = turn(start), np.ascontiguousarray(core.swapaxes(1, 2))
                     if density.blank is not None:
                         keep_blank(core, start, grid, density.blank, by=0)
                     core += shift
