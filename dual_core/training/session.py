@@ -11,6 +11,7 @@ import torch
 
 from dual_core.errors import DualError
 from dual_core.networks.card import MODEL_FILE, ModelCard
+from dual_core.networks.devices import patches_that_fit
 from dual_core.networks.model import DualModel
 from dual_core.noise_model.full_power.noise_profile import profile_to_arrays
 from dual_core.noise_model.linear_file import linear_to_arrays
@@ -64,7 +65,12 @@ class Session:
         self.device = device
         self.ranks = ranks
         self.iteration = 0
-        self.batch = config.batch  # less after running out of memory
+        self.batch = config.batch  # less where memory is short
+        most = patches_that_fit(device, config.network.channels[0], config.patch, bfloat16)
+        if most is not None and most < config.batch and ranks.count == 1:
+            self.batch = max(most, 1)
+            logger.warning("%s has memory for a batch of %d, not %d; going on with that",
+                           device, self.batch, config.batch)
         self._recorruption_loss: Optional[RecorruptionLoss] = None
         torch.manual_seed(config.seed)
         model = DualModel(config.network, make_card(data, config, 0)).to(device)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 import torch
 from tiny_training import Interrupt, config, run, weights
 
 from dual_core.errors import DualError
+from dual_core.networks.devices import patches_that_fit
+from dual_core.training import session
 from dual_core.training.monitor import read_history
 from dual_core.training.step import Trainer
 
@@ -52,6 +54,42 @@ def test_without_memory_half_the_batch_goes_on(
     assert run(data, tmp_path / "halves", settings, resume=True).finished
     for name, weight in weights(tmp_path / "whole").items():
         assert torch.equal(weight, weights(tmp_path / "halves")[name]), name
+
+
+def test_a_gpu_with_little_memory_begins_with_a_smaller_batch(
+    data: Dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: List[int] = []
+    generate = Trainer._generate
+
+    def counted(self: Trainer, batch: Any) -> Any:
+        seen.append(len(batch.tomogram))
+        return generate(self, batch)
+
+    monkeypatch.setattr(Trainer, "_generate", counted)
+    monkeypatch.setattr(session, "patches_that_fit", lambda *given: 3)
+    assert run(data, tmp_path, config(batch=4, iterations=2)).finished
+    assert seen == [3, 3]
+    assert "memory for a batch of 3, not 4" in caplog.text
+    monkeypatch.setattr(session, "patches_that_fit", lambda *given: 99)
+    assert run(data, tmp_path / "enough", config(batch=4, iterations=1)).finished
+    assert seen == [3, 3, 4]
+
+
+@pytest.mark.parametrize("free_gib", [0.1, 4.0, 80.0])
+def test_the_patches_that_fit_follow_from_what_is_free(
+    monkeypatch: pytest.MonkeyPatch, free_gib: float
+) -> None:
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free_gib * 2**30), 0))
+    assert patches_that_fit(torch.device("cpu"), 64, 64, True) is None
+    most = patches_that_fit(gpu, 64, 64, True)
+    assert most is not None
+    # As measured: 3.6 GiB for 8 patches of 64^3.
+    assert most == pytest.approx(0.8 * free_gib * 8 / 3.61, abs=1.5)
+    assert patches_that_fit(gpu, 64, 64, False) == pytest.approx(most / 2, abs=1)
+    assert patches_that_fit(gpu, 24, 32, True) > 2 * most
 
 
 def test_without_memory_for_one_patch_there_is_one_line(
