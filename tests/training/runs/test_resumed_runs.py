@@ -19,8 +19,10 @@ from dual_core.errors import DualError
 from dual_core.networks.card import read_card
 from dual_core.training.data import open_training_data
 from dual_core.training.monitor import read_history
+from dual_core.training.pairs import draws
 from dual_core.training.session import Session
 from dual_core.training.step import Trainer
+from dual_core.volumes.arithmetic import DeviceArithmetic
 
 
 @pytest.mark.parametrize("method", ["stable", "paper"])
@@ -113,6 +115,22 @@ def test_a_batch_that_is_not_finite_changes_no_weight(data: Dict[str, Path]) -> 
     for name, value in session.trainer.model.state_dict().items():
         if "standardise" not in name and "_u" not in name and "_v" not in name:
             assert torch.equal(value, before[name]), name
+
+
+def test_resuming_is_exact_where_the_device_draws(
+    data: Dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, with torch: pools of tensors go into the checkpoint and come back."""
+    monkeypatch.setattr(draws, "arithmetic_on", DeviceArithmetic)
+    settings = config(generator_rehearsals=1, recorrupted=1, recorrupted_from=0.0)
+    run(data, tmp_path / "whole", settings)
+    run(data, tmp_path / "halves", settings, progress=Interrupt(3, signal.SIGTERM))
+    assert run(data, tmp_path / "halves", settings, resume=True).finished
+    monkeypatch.undo()
+    run(data, tmp_path / "host", settings)
+    one, two, host = (weights(tmp_path / name) for name in ("whole", "halves", "host"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not all(torch.equal(one[name], host[name]) for name in one)
 
 
 def test_resume_refuses_another_training(data: Dict[str, Path], tmp_path: Path) -> None:
