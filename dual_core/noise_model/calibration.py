@@ -127,7 +127,9 @@ def fit_linear_model(
     second = _second_opinion(noisy_spectra[few], clean_spectra[few], measured, independent)
     powers = _powers(noisy_spectra), _powers(clean_spectra)
     unsure = UNSURE[floor.source]
-    magnitude, weighting = magnitude_of(powers, noise, measured, dict(second), unsure)
+    magnitude, weighting = magnitude_of(
+        powers, noise, measured, dict(second), unsure, background=floor.source == "halves"
+    )
     transfer = magnitude * _sign(frequency, second) * measured
     ceiling = np.sqrt(MOST_SIGNAL * whole_power / np.maximum(clean_power, FLOOR))
     transfer = np.clip(transfer, -ceiling, ceiling)

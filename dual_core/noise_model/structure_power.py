@@ -18,6 +18,8 @@ FINEST = 0.36  # cycles per voxel from which power is noise
 EVEN = 1.08  # factor of the noise from place to place that may be structure as well
 FAINT = 0.01  # signal-to-noise ratio that passes for none
 WEIGHTED = 1.6  # factor of H from direction to direction below which it passes for none
+QUANTILES = np.arange(5.0, 91.0, 5.0)  # percent of the blocks that are compared
+LEAST_DENSITY = 0.4  # of the power beyond the noise that is density's in any case
 FEW = 60.0  # coefficients of a direction that count as much as the mean over all directions
 BAND_EDGES = (0.02, 0.03, 0.04, 0.055, 0.07, 0.085, 0.1, 0.12, 0.15, 0.2, 0.3)  # cycles per voxel
 FAR = 0.6  # steepness from which structure is taken as the reconstruction weights most of it
@@ -29,6 +31,7 @@ def magnitude_of(
     measured: np.ndarray,
     second: Dict[float, float],
     unsure: float,
+    background: bool = False,
 ) -> Tuple[np.ndarray, Optional[np.ndarray]]:
     """|H| of every coefficient from the power beyond the noise, and the weighting A if any.
 
@@ -42,6 +45,7 @@ def magnitude_of(
     measured : how much of each coefficient was measured.
     second : band's centre -> H by the cumulants.
     unsure : relative error of N.
+    background : whether N is that of halves, beyond which there is more than density.
     """
     frequency = half_grid_frequency(noise.shape[0])
     steepness = steepness_of(noise.shape[0])
@@ -62,7 +66,12 @@ def magnitude_of(
         far = band & (steepness >= FAR) if (band & (steepness >= FAR)).any() else band
         bulk = squared(far)
         other = second.get(centre, 0.0) ** 2 or before
-        before = _believed(bulk, other, reference / float(noise[far].mean()), unsure)
+        share = 1.0
+        if background:
+            share = _share_of_density(
+                powers[0][:, far], powers[1][:, far], float(noise[far].mean())
+            )
+        before = share * _believed(bulk, other, reference / float(noise[far].mean()), unsure)
         row = []
         for middle in STEEPNESS:
             ring = band & (np.abs(steepness - middle) < STEEPNESS_WIDTH)
@@ -80,6 +89,31 @@ def magnitude_of(
     table = np.where(sure, table, 1.0)
     weighting = _interpolated(np.array(centres), table, frequency, steepness)
     return magnitude, weighting.astype(np.float32)
+
+
+def _share_of_density(noisy: np.ndarray, clean: np.ndarray, noise: float) -> float:
+    """How much of the power beyond the noise of halves is density's, where it is below the noise.
+
+    What both halves of a tomogram have in common is more than density: ice, what is left of the
+    neighbourhood, interpolation. It is everywhere alike, and density is not. So the share follows
+    from how much the blocks differ, beside how much those of the clean domain do: the slope of the
+    quantiles of the one against those of the other.
+
+    Parameters
+    ----------
+    noisy, clean : power of a ring of each block, ``(count, coefficients)``.
+    noise : N there.
+    """
+    beyond, density = noisy.mean(axis=1) - noise, clean.mean(axis=1)
+    mean, reference = (trimmed_mean(values, len(values))[0] for values in (beyond, density))
+    if not 0.0 < mean < noise or reference <= 0.0:
+        return 1.0
+    ordered, against = (np.percentile(values, QUANTILES) for values in (beyond, density))
+    spread = float(np.var(against))
+    if spread <= FLOOR * reference**2:
+        return 1.0
+    slope = float(np.cov(ordered, against, bias=True)[0, 1]) / spread
+    return float(np.clip(slope * reference / mean, LEAST_DENSITY, 1.0))
 
 
 def _believed(squared: float, other: float, per_noise: float, unsure: float) -> float:
