@@ -5,9 +5,9 @@
 Makes its training set by the package's own means (general_cells.py, general_tomograms.py): cells of
 many kinds, voxel sizes of 6.5 to 17 A, tomograms of linear models drawn at random and of simulated
 tilt series, with fluctuations that no molecule explains, small volumes and scales
-(general_feed.py); no file of a user or of a benchmark. The denoiser alone is trained, on known pairs: of
-a standardised tomogram it learns the density in units of protein (Huber loss, so that gold does not
-rule it). WORK/history.jsonl has the loss and, on tomograms that are never trained on, how well the
+(general_feed.py); no file of a user or of a benchmark. The denoiser alone is trained, on known
+pairs: of a standardised tomogram it learns the density in units of protein (Huber loss, so that
+gold does not rule it). WORK/history.jsonl has the loss and, on tomograms that are never trained on, how well the
 result correlates with the truth beside the tomogram itself. WORK/model.safetensors is the model of
 averaged weights, written with every checkpoint.
 
