@@ -7,9 +7,9 @@ many kinds, voxel sizes of 6.5 to 17 A, tomograms of linear models drawn at rand
 tilt series, with fluctuations that no molecule explains, small volumes and scales
 (general_feed.py); no file of a user or of a benchmark. The denoiser alone is trained, on known
 pairs: of a standardised tomogram it learns the density in units of protein (Huber loss, so that
-gold does not rule it). WORK/history.jsonl has the loss and, on tomograms that are never trained on, how well the
-result correlates with the truth beside the tomogram itself. WORK/model.safetensors is the model of
-averaged weights, written with every checkpoint.
+gold does not rule it). WORK/history.jsonl has the loss and, on tomograms that are never trained
+on, how well the result correlates with the truth beside the tomogram itself. WORK/model.safetensors
+is the model of averaged weights, written with every checkpoint.
 
 Stops after MINUTES with a checkpoint; the same command goes on. The seed and the number of
 iterations stand on the card.
