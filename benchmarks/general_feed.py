@@ -6,7 +6,6 @@ shared memory. The pool that patches are cut from lies on the device that trains
 
 from __future__ import annotations
 
-import math
 import mmap
 import multiprocessing
 from pathlib import Path
@@ -16,7 +15,15 @@ import numpy as np
 import scipy.fft
 import torch
 from general_cells import SHAPE, random_cell
-from general_tomograms import as_stored, linear_tomogram, standardised, tilt_series_tomogram
+from general_tomograms import (
+    as_stored,
+    linear_tomogram,
+    log_uniform,
+    standardised,
+    tilt_series_tomogram,
+)
+
+from dual_core.noise_model.tapered_power import half_grid_frequency
 
 TILT_SERIES_SHARE = 0.4  # of the tomograms
 MARGIN = 6  # voxels at the faces of a linear tomogram, where its filter wraps around
@@ -89,17 +96,13 @@ class Cells:
 
 def random_field(voxel_size_A: float, generator: np.random.Generator) -> np.ndarray:
     """Smooth fluctuations about 0 that belong to no molecule, ``SHAPE``."""
-    axes = [scipy.fft.fftfreq(n) for n in SHAPE[:2]] + [scipy.fft.rfftfreq(SHAPE[2])]
-    squares = [axis**2 for axis in axes]
-    frequency = np.sqrt(squares[0][:, None, None] + squares[1][:, None] + squares[2])
-    frequency = frequency.astype(np.float32) / voxel_size_A
+    frequency = half_grid_frequency(SHAPE).astype(np.float32) / voxel_size_A
     coarse, fine = 1.0 / FIELD_DETAIL_A[1], 1.0 / FIELD_DETAIL_A[0]
     amplitude = (frequency + coarse) ** (-0.5 * generator.uniform(*FIELD_SLOPE))
     amplitude *= np.exp(-((frequency / fine) ** 2))
     white = generator.standard_normal(SHAPE, dtype=np.float32)
     field = scipy.fft.irfftn(scipy.fft.rfftn(white) * amplitude, s=SHAPE)
-    low, high = np.log(FIELD_DEVIATION)
-    field *= math.exp(generator.uniform(low, high)) / field.std()
+    field *= log_uniform(generator, *FIELD_DEVIATION) / field.std()
     return field.astype(np.float32)
 
 
@@ -172,8 +175,7 @@ class Feed:
         if generator.random() < 0.33:
             region = region.transpose(2, 3)
         region = region.flip(flips) if flips else region
-        low, high = np.log(SCALES)
-        scale = math.exp(generator.uniform(low, high))
+        scale = log_uniform(generator, *SCALES)
         region = torch.stack((region[0].float() * scale, region[1].float()))
         margin = patch - sides[0]
         if margin:

@@ -23,7 +23,8 @@ TABLE = 512  # frequencies at which radial functions are tabulated
 WAVELENGTH_A = {300.0: 0.01969, 200.0: 0.02508}
 
 
-def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
+    """Alike in every octave between two bounds."""
     return math.exp(generator.uniform(math.log(low), math.log(high)))
 
 
@@ -48,7 +49,7 @@ def tilt_series_tomogram(
         defocus_um=float(generator.uniform(1.5, 8.0)),
         defocus_spread_um=float(generator.uniform(0.0, 0.3)),
         phase_flip=bool(generator.random() < 0.5),
-        snr=_log_uniform(generator, 0.02, 2.0) * step / 3.0,
+        snr=log_uniform(generator, 0.02, 2.0) * step / 3.0,
         solvent_share=float(generator.uniform(0.0, 0.3)),
         total_dose=float(generator.uniform(60.0, 160.0)),
         dose_weighting=bool(generator.random() < 0.3),
@@ -72,7 +73,7 @@ def linear_tomogram(
     signal = scipy.fft.irfftn(scipy.fft.rfftn(density) * transfer, s=shape)
     noise = scipy.fft.irfftn(scipy.fft.rfftn(white) * amplitude, s=shape)
     faint = scipy.fft.irfftn(scipy.fft.rfftn(np.minimum(density, 1.5)) * transfer, s=shape)
-    ratio = _log_uniform(generator, 0.004, 2.5)
+    ratio = log_uniform(generator, 0.004, 2.5)
     noise *= np.sqrt(faint.var() / max(noise.var(), 1e-12) / ratio)
     return np.asarray(signal + noise, dtype=np.float32)
 
@@ -97,10 +98,10 @@ def random_linear_model(
     amplitude *= measured + generator.uniform(0.0, 0.1) * (1.0 - measured)
     weighting = 1.0
     if generator.random() < 0.4:  # iterative reconstructions damp what lies far from the axis
-        knee, power = _log_uniform(generator, 0.02, 0.5), generator.uniform(0.3, 1.0)
+        knee, power = log_uniform(generator, 0.02, 0.5), generator.uniform(0.3, 1.0)
         weighting = (1.0 + across / knee) ** -power
     if generator.random() < 0.4:  # low-pass filters of users, interpolation
-        weighting = weighting * np.exp(-0.5 * (frequency / _log_uniform(generator, 0.12, 0.6)) ** 2)
+        weighting = weighting * np.exp(-0.5 * (frequency / log_uniform(generator, 0.12, 0.6)) ** 2)
     return transfer * weighting, amplitude * weighting
 
 

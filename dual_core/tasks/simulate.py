@@ -21,6 +21,7 @@ from dual_core.tiles.runner import is_out_of_memory
 from dual_core.volumes.described.describe import keep_blank
 from dual_core.volumes.reading import Triple, VolumeWriter, iterate_slabs, open_volume
 from dual_core.volumes.resampling import ResampledVolume
+from dual_core.volumes.views import exchanged
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ def _run(
     factor, shift = np.float32(scaling[0]), np.float32(scaling[1])
 
     def turn(values: Triple) -> Triple:
-        return (values[0], values[2], values[1]) if turned else values
+        return exchanged(values, (1, 2)) if turned else values
 
     def read(start: Triple, size: Triple) -> np.ndarray:
         block = density.read(turn(start), turn(size))

@@ -38,8 +38,6 @@ from dual_core.tiles.lean_parts import (
 # Planes of the refinement at once. Whole, its layers would be the largest tensors, as they have
 # full resolution; ten planes are computed twice for it.
 REFINED_PLANES = 40
-
-
 # Of channels, in bfloat16. With 4, 5 or 7 oneDNN read memory that was never written (torch 2.13, on
 # a processor with AMX).
 GROUP = 8

@@ -93,12 +93,12 @@ class NetworkRunner:
     ) -> None:
         self.devices = choose_devices(device)
         self.device = self.devices[0]
-        self.bfloat16 = all(use_bfloat16(one, precision) for one in self.devices)
         self.multiple = multiple
         self.receptive_radius = receptive_radius
         self.network: Any = network
-        self._replicas = Replicas(network, self.devices, self.bfloat16)
-        self.bfloat16 = self._replicas.bfloat16
+        bfloat16 = all(use_bfloat16(one, precision) for one in self.devices)
+        self._replicas = Replicas(network, self.devices, bfloat16)
+        self.bfloat16 = self._replicas.bfloat16  # not where a layer is wrong in it
         if halo is not None:
             # What lies farther away than the network reaches changes nothing.
             halo = min(halo, receptive_radius)

@@ -36,7 +36,12 @@ class ExchangedVolume:
         return self.read((0, 0, 0), self.shape)
 
     def _exchanged(self, values: Triple) -> Triple:
-        order = [0, 1, 2]
-        one, other = self._axes
-        order[one], order[other] = other, one
-        return values[order[0]], values[order[1]], values[order[2]]
+        return exchanged(values, self._axes)
+
+
+def exchanged(values: Triple, axes: Tuple[int, int]) -> Triple:
+    """A start, a size or a shape with two of its axes exchanged."""
+    order = [0, 1, 2]
+    one, other = axes
+    order[one], order[other] = other, one
+    return values[order[0]], values[order[1]], values[order[2]]
