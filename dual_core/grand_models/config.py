@@ -17,6 +17,8 @@ DEFAULT_OCCUPANCY = 0.08
 STRUCTURES = ("sheets", "vesicles", "microtubules", "actin")
 OTHER_CLASSES = ("membrane", "gold", "microtubule", "actin", "crowd")
 MOST_CROWD = Bounds(0.0, 400.0, "mg/ml")
+MOST_VARIATION = Bounds(0.0, 3.0, "")
+MOST_SOLVENT = Bounds(0.0, 0.5, "of the density of protein")
 _MAX_CLASSES = int(np.iinfo(np.int8).max)
 
 
@@ -51,6 +53,11 @@ class PackConfig:
     gold_diameter_nm : float
     gap_A : float
         Free distance kept around every molecule.
+    variation : float
+        How much copies of a molecule differ in density, sharpness and shape: 1 as particles in
+        ice do, 0 not at all.
+    solvent : float
+        Fluctuation of the solvent, as part of the density of protein.
     best_effort : bool
         Be content with what could be placed.
     seed : int
@@ -72,6 +79,8 @@ class PackConfig:
     gold: int = 0
     gold_diameter_nm: float = 10.0
     gap_A: float = 0.0
+    variation: float = 1.0
+    solvent: float = 0.0
     best_effort: bool = False
     seed: int = 0
 
@@ -116,6 +125,8 @@ class PackConfig:
         for name in STRUCTURES + ("gold",):
             within(getattr(self, name) or 0, COUNT, f"the number of {name}")
         within(self.crowd or 0.0, MOST_CROWD, "the crowd")
+        within(self.variation, MOST_VARIATION, "the variation of the molecules")
+        within(self.solvent, MOST_SOLVENT, "the fluctuation of the solvent")
         for spec in self.molecules:
             if spec.copies is not None:
                 within(spec.copies, COUNT, f"the number of copies of {spec.name}")

@@ -31,6 +31,7 @@ from dual_core.grand_models.structures.filaments import place_filaments
 from dual_core.grand_models.structures.helices import ACTIN, MICROTUBULE
 from dual_core.grand_models.structures.membranes import Vesicle, place_vesicles, surface_sites
 from dual_core.grand_models.structures.sheets import place_sheets
+from dual_core.grand_models.structures.solvent import add_solvent
 from dual_core.particles import write_text
 from dual_core.volumes.reading import write_volume
 
@@ -79,8 +80,8 @@ def pack_grand_model(config: PackConfig, molecules: Sequence[Molecule],
     """Pack one grand model; the same configuration and index give the same bytes.
 
     Membrane sheets come first, then microtubules, vesicles, actin, gold, membrane-bound molecules,
-    molecules with a given number of copies, molecules up to the occupancy, and the crowd in what is
-    left.
+    molecules with a given number of copies, molecules up to the occupancy, the crowd in what is
+    left, and the fluctuation of the solvent.
 
     Parameters
     ----------
@@ -101,7 +102,8 @@ def pack_grand_model(config: PackConfig, molecules: Sequence[Molecule],
     rng = np.random.default_rng([config.seed, index])
     contents = contents_of(config)
     vesicles = _place_structures(canvas, config, contents, rng)
-    rotators = [Rotator(molecule, config.voxel_size_A, config.gap_A) for molecule in molecules]
+    rotators = [Rotator(molecule, config.voxel_size_A, config.gap_A, config.variation)
+                for molecule in molecules]
     packer = Packer(canvas, rotators, rng)
     copies, bound, abundances = _plan(config, contents)
     for one, number in bound.items():
@@ -119,6 +121,7 @@ def pack_grand_model(config: PackConfig, molecules: Sequence[Molecule],
     crowd = place_crowd(canvas, contents.crowd_mg_per_ml, config.used_resolution_A, config.gap_A,
                         config.classes["crowd"], rng,
                         config.best_effort or "crowd" in contents.by_default)
+    add_solvent(canvas, config.solvent, config.sigma_A, rng)
     return GrandModel(canvas, packer.occupancy, crowd)
 
 
@@ -202,6 +205,8 @@ def _record(model: GrandModel, config: PackConfig, molecules: Sequence[Molecule]
         "occupancy_reached": round(model.occupancy, 5),
         "occupancy_asked": config.occupancy,
         "gap_A": config.gap_A,
+        "variation": config.variation,
+        "solvent": config.solvent,
         "density_unit": "dalton per cubic angstrom: every molecule is mass-normalised, its voxels "
                         "times the voxel volume sum to its mass; bright on zero",
         "euler_angles": CONVENTION,

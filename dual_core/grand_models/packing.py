@@ -14,6 +14,7 @@ from dual_core.grand_models.canvas import Canvas, Piece, piece_from_box
 from dual_core.grand_models.molecules.sources import Molecule
 from dual_core.grand_models.orientations import as_zyx, orientation_along, random_orientation
 from dual_core.grand_models.shortfall import report_shortfall
+from dual_core.grand_models.variation import Variant, draw_scale, draw_variant, most_growth
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,6 @@ _BATCHES = (32, 256, 2048, 16384)
 _PROBES = 24
 # Orientations tried before a molecule counts as not placeable.
 _ORIENTATIONS = 4
-# Copies of a molecule differ in density by this (standard deviation), as particles in ice do.
-_DENSITY_SPREAD = 0.03
 # Orientations drawn until one fits into a thin sample.
 _FITTING_ORIENTATIONS = 40
 
@@ -39,17 +38,24 @@ class Rotator:
         Of the grand model.
     gap_A : float
         Distance kept free around the molecule.
+    variation : float
+        How much copies differ; see `draw_variant`.
     """
 
-    def __init__(self, molecule: Molecule, voxel_size_A: float, gap_A: float = 0.0) -> None:
+    def __init__(self, molecule: Molecule, voxel_size_A: float, gap_A: float = 0.0,
+                 variation: float = 0.0) -> None:
         self.molecule = molecule
+        self.variation = variation
         self._voxel_size_A = voxel_size_A
         self._gap = gap_A / voxel_size_A
         self._coefficients = ndimage.spline_filter(molecule.density, order=3)
-        self._half = int(np.ceil(molecule.radius_A / voxel_size_A)) + 1
+        self._radius_A = molecule.radius_A
+        reach_A = self._radius_A * most_growth(variation)
+        self._half = int(np.ceil(reach_A / voxel_size_A)) + 1
 
     def turned(self, orientation: np.ndarray,
-               shift: Tuple[float, float, float] = (0.0, 0.0, 0.0)) -> np.ndarray:
+               shift: Tuple[float, float, float] = (0.0, 0.0, 0.0),
+               variant: Optional[Variant] = None) -> np.ndarray:
         """Density ``(z, y, x)`` of the turned molecule.
 
         Parameters
@@ -57,7 +63,10 @@ class Rotator:
         orientation : numpy.ndarray
             Rotation matrix for ``(x, y, z)`` columns.
         shift : tuple of float
-            The centre of mass lies this far ``(z, y, x)`` from the middle voxel.
+            The centre of mass lies this far ``(z, y, x)`` from the middle voxel; where a variant
+            is bent, near it.
+        variant : Variant, optional
+            The copy's own shape and sharpness.
 
         Returns
         -------
@@ -65,19 +74,32 @@ class Rotator:
             Cube with odd sides, float64, Da/A3; it holds the molecule's mass.
         """
         molecule, side = self.molecule, 2 * self._half + 1
-        to_file = as_zyx(orientation).T * (self._voxel_size_A / molecule.voxel_size_A)
         middle = self._half + np.array(shift)
-        box = ndimage.affine_transform(
-            self._coefficients, to_file, offset=np.array(molecule.centre) - to_file @ middle,
-            output_shape=(side,) * 3, order=3, mode="constant", prefilter=False)
+        if variant is None:
+            to_file = as_zyx(orientation).T * (self._voxel_size_A / molecule.voxel_size_A)
+            box = ndimage.affine_transform(
+                self._coefficients, to_file, offset=np.array(molecule.centre) - to_file @ middle,
+                output_shape=(side,) * 3, order=3, mode="constant", prefilter=False)
+        else:
+            from_middle = np.indices((side,) * 3).reshape(3, -1) - middle[:, None]
+            points_A = as_zyx(orientation).T @ from_middle * self._voxel_size_A
+            looked_up = variant.moved(points_A, self._radius_A) / molecule.voxel_size_A
+            box = ndimage.map_coordinates(
+                self._coefficients, looked_up + np.array(molecule.centre)[:, None], order=3,
+                mode="constant", prefilter=False).reshape((side,) * 3)
+            box = variant.blurred(box, self._voxel_size_A)
         np.clip(box, 0.0, None, out=box)
         # Sampling on a coarse grid changes the sum by a fraction of a per cent.
         box *= molecule.mass_kDa * 1000.0 / (float(box.sum()) * self._voxel_size_A ** 3)
         return np.asarray(box)
 
-    def piece(self, orientation: np.ndarray, shift: Tuple[float, float, float]) -> Piece:
-        """The turned molecule as a `Piece`."""
-        box = self.turned(orientation, shift)
+    def piece(self, orientation: np.ndarray, shift: Tuple[float, float, float],
+              variant: Optional[Variant] = None) -> Piece:
+        """The turned molecule as a `Piece`; its centre is the centre of mass."""
+        box = self.turned(orientation, shift, variant)
+        middle = self._half + np.array(shift)
+        if variant is not None:  # bending moves it
+            middle = np.array(ndimage.center_of_mass(box))
         margin = 0
         keep_out = None
         if self._gap > 0.0:
@@ -85,10 +107,15 @@ class Rotator:
             box = np.pad(box, margin)
             outside = box < self.molecule.mask_level
             keep_out = ndimage.distance_transform_edt(outside) <= self._gap
-        middle = self._half + margin
-        centre = (middle + shift[0], middle + shift[1], middle + shift[2])
-        return piece_from_box(box, centre, mask_level=self.molecule.mask_level,
-                              keep_out=keep_out)
+        z, y, x = middle + margin
+        return piece_from_box(box, (float(z), float(y), float(x)),
+                              mask_level=self.molecule.mask_level, keep_out=keep_out)
+
+    def drawn_piece(self, orientation: np.ndarray, shift: Tuple[float, float, float],
+                    rng: np.random.Generator) -> Piece:
+        """The turned molecule as one copy of its class, which differs from the next."""
+        variant = draw_variant(rng, self.variation) if self.variation else None
+        return self.piece(orientation, shift, variant)
 
     def random_piece(self, rng: np.random.Generator, canvas: Canvas
                      ) -> Optional[Tuple[Piece, np.ndarray]]:
@@ -96,7 +123,7 @@ class Rotator:
         for _ in range(_FITTING_ORIENTATIONS):
             orientation = random_orientation(rng)
             shift = rng.uniform(-0.5, 0.5, 3)
-            piece = self.piece(orientation, (shift[0], shift[1], shift[2]))
+            piece = self.drawn_piece(orientation, (shift[0], shift[1], shift[2]), rng)
             if canvas.corner_range(piece.box) is not None:
                 return piece, orientation
         return None
@@ -146,8 +173,8 @@ class Packer:
         return self.labelled / self.canvas.slab_voxels
 
     def _put(self, index: int, corner: np.ndarray, piece: Piece, orientation: np.ndarray) -> None:
-        molecule = self.rotators[index].molecule
-        scale = float(np.clip(self.rng.normal(1.0, _DENSITY_SPREAD), 0.9, 1.1))
+        rotator = self.rotators[index]
+        molecule, scale = rotator.molecule, draw_scale(self.rng, rotator.variation)
         self.canvas.place(corner, piece, index + 1, molecule.name, "molecule", orientation,
                           molecule.mass_kDa, scale)
         self.labelled += piece.labelled
@@ -185,7 +212,7 @@ class Packer:
         for point, normal in sites:
             spin = float(self.rng.uniform(0.0, 2.0 * np.pi))
             orientation = orientation_along(normal[::-1], spin)
-            piece = rotator.piece(orientation, (0.0, 0.0, 0.0))
+            piece = rotator.drawn_piece(orientation, (0.0, 0.0, 0.0), self.rng)
             for distance in np.arange(0.0, reach + 8.0, 0.5):
                 corner = np.rint(point + distance * normal - np.array(piece.centre)).astype(int)
                 if self.canvas.is_free(corner, piece):

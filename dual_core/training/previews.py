@@ -43,7 +43,7 @@ def draw_previews(model: DualModel, data: TrainingData, run: Path, iteration: in
             noise = ColouredNoise(_noise(model), data.profile)
             seen = noise.structure_of(np.pad(density, MARGIN, mode="symmetric"))
             structure = _array(model.structural_generator(_tensor(seen, device)))
-            simulated = noise.added_to(noise.within_measured(structure, seen), (0, 0, 0))
+            simulated = noise.added_to(noise.corrected(structure, seen), (0, 0, 0))
     pictures = {
         "raw": tomogram,
         "denoised": _array(denoised),

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
@@ -13,6 +14,7 @@ from dual_core.errors import DualError
 from dual_core.networks.card import MODEL_FILE, ModelCard
 from dual_core.networks.devices import patches_that_fit
 from dual_core.networks.model import DualModel
+from dual_core.noise_model.full_power.network_gain import network_gain
 from dual_core.noise_model.full_power.noise_profile import profile_to_arrays
 from dual_core.noise_model.linear_file import linear_to_arrays
 from dual_core.tiles.runner import is_out_of_memory
@@ -238,8 +240,10 @@ class Session:
         model.card = make_card(self.data, self.config, self.iteration)
         if self.data.linear is not None:
             arrays = linear_to_arrays(self.data.linear)
-            if self.data.profile is not None:
-                arrays.update(profile_to_arrays(self.data.profile))
+            profile, clean = self.data.profile, self.data.clean.volumes
+            if profile is not None:
+                gain = network_gain(model.structural_generator, clean, profile, self.config.seed)
+                arrays.update(profile_to_arrays(replace(profile, gain=gain)))
             model.linear = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return model
 

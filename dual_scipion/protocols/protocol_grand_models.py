@@ -137,6 +137,8 @@ class ProtDualGrandModels(LabelledSets, ProtDualBase):
             "number": self.number.get() if by_number else None,
             "occupancy": None if by_number else self.occupancy.get(),
             "gap": self.gap.get(),
+            "variation": self.variation.get(),
+            "solvent": self.solvent.get(),
             "best_effort": self.bestEffort.get(),
             "seed": self.seed.get(),
             **{name: structure_number(name, text)

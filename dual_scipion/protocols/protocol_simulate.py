@@ -13,7 +13,7 @@ from pyworkflow.protocol.constants import LEVEL_ADVANCED
 from tomo.objects import SetOfCoordinates3D, SetOfTomograms, SetOfTomoMasks, TomoAcquisition
 
 from dual_scipion import convert
-from dual_scipion.protocols.forms.grand_models import define_labels_param
+from dual_scipion.protocols.forms.labels import define_labels_param
 from dual_scipion.protocols.forms.simulate import (
     OUTPUT_CONTRASTS,
     STANDARDISE,

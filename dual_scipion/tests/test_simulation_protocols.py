@@ -269,6 +269,10 @@ class TestLabelled(SimulationTest):
         options = given.engineOptions()
         self.assertEqual([options[name] for name in ("sheets", "actin", "crowd", "vesicle_radius")],
                          [0, 3, 12.5, [14.0, 22.0]])
+        self.assertEqual((options["variation"], options["solvent"]), (1.0, 0.0))
+        options = self.grandModels(variation=0.5, solvent=0.02).engineOptions()
+        self.assertEqual((options["variation"], options["solvent"]), (0.5, 0.02))
+        self.assertIn("0 to 0.5", " ".join(self.grandModels(solvent=0.9).validate()))
         for value in ("two", "-1", "2.5"):
             self.assertIn("Vesicles: give", self.grandModels(vesicles=value).validate()[0])
         self.assertIn("Crowd (mg/ml): give", self.grandModels(crowd="500").validate()[0])

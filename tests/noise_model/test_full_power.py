@@ -231,12 +231,12 @@ def test_what_a_network_puts_into_the_missing_wedge_is_left_out() -> None:
     random = np.random.default_rng(0)
     seen = random.standard_normal(shape, dtype=np.float32)
     made = seen + random.standard_normal(shape, dtype=np.float32)
-    found = np.fft.rfftn(noise.within_measured(made, seen))
+    found = np.fft.rfftn(noise.corrected(made, seen))
     outside, inside = np.abs(np.fft.fftfreq(32)) > 0.37, np.abs(np.fft.fftfreq(32)) < 0.24
     np.testing.assert_allclose(found[outside], np.fft.rfftn(seen)[outside], atol=1e-3)
     np.testing.assert_allclose(found[inside], np.fft.rfftn(made)[inside], atol=1e-3)
     everything = ColouredNoise(NoiseField(np.array([-1.0, 1.0]), 3), ray_profile())
-    assert everything.within_measured(made, seen) is made
+    assert everything.corrected(made, seen) is made
     assert profile_of({**profile_to_arrays(profile), "measured": measured}).measured is not None
 
 

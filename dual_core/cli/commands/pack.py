@@ -137,6 +137,14 @@ def _add_molecule_arguments(parser: argparse.ArgumentParser) -> None:
         help="free space kept around each molecule in angstrom",
     )
     molecules.add_argument(
+        "--variation",
+        type=finite_float,
+        default=1.0,
+        metavar="F",
+        help="how much copies of a molecule differ in density, sharpness and shape: 1 as particles "
+        "in ice do, 0 not at all",
+    )
+    molecules.add_argument(
         "--best-effort",
         dest="best_effort",
         action="store_true",
@@ -183,6 +191,14 @@ def _add_structure_arguments(parser: argparse.ArgumentParser) -> None:
         help="small proteins, 20 to 95 kDa, in the remaining space (default: 40 mg/ml)",
     )
     other.add_argument(
+        "--solvent",
+        type=finite_float,
+        default=0.0,
+        metavar="F",
+        help="fluctuation of the ice, as part of the density of protein, 0.02 for example; to "
+        "simulate with, not to train with, since a model learns to show what its grand models hold",
+    )
+    other.add_argument(
         "--gold", type=non_negative_int, default=0, metavar="N", help="number of gold beads"
     )
     other.add_argument(
@@ -219,6 +235,8 @@ def run(args: argparse.Namespace) -> int:
         **{name: none if getattr(args, name) is None else getattr(args, name)
            for name in STRUCTURES + ("crowd",)},
         gap_A=args.gap,
+        variation=args.variation,
+        solvent=args.solvent,
         best_effort=args.best_effort,
         seed=args.seed,
     )

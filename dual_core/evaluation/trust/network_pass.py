@@ -216,7 +216,7 @@ def networks_of(
             return run(restorer, volume)
         # With measured noise Gs sees h * v, as in a simulation.
         seen = seen_structure.structure_of(np.pad(volume, MARGIN, mode="symmetric"))
-        return seen_structure.within_measured(run(restorer, seen), seen)
+        return seen_structure.corrected(run(restorer, seen), seen)
 
     def kept(tomogram: np.ndarray, density: np.ndarray) -> np.ndarray:
         transfer = linear or _own_model(tomogram, density)

@@ -41,26 +41,34 @@ class SeenStructure:
         transfer = profile.transfer_on if denoised else profile.weighted_transfer_on
         self._transfer = _kept(transfer, 1)
         self._measured = _kept(profile.measured_on, 1)
+        self._gain = _kept(profile.gain_on, 1)
 
     def structure_of(self, density: np.ndarray) -> np.ndarray:
         """``h * v`` of a region that is given with `MARGIN` voxels around it, float32."""
         whole = _through(density, self._transfer(as_triple(density.shape)))
         return np.ascontiguousarray(whole[(slice(MARGIN, -MARGIN),) * 3])
 
-    def within_measured(self, made: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """What a network made of ``h * v``, without what it has put into the missing wedge.
+    def corrected(self, made: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """What a network made of ``h * v``, without what it should not have changed.
 
-        There is a hundredth of the noise there, so that the little that a network spills shows.
+        Neither what it has put into the missing wedge, where there is a hundredth of the noise, so
+        that the little that a network spills shows; nor what a filter does (`network_gain`).
 
         Parameters
         ----------
         made, seen : the network's output and its input, of one shape. Near the faces, closer than
             half the grid of what was measured, the result is not that of a larger region.
         """
-        response = self._measured(as_triple(made.shape))
-        if response is None:
+        shape = as_triple(made.shape)
+        gain, measured = self._gain(shape), self._measured(shape)
+        if gain is None and measured is None:
             return made
-        kept = _through(made - seen, response)
+        change = scipy.fft.rfftn(made if gain is not None else made - seen)
+        if gain is not None:
+            change -= gain * scipy.fft.rfftn(seen)
+        if measured is not None:
+            change *= measured
+        kept: np.ndarray = scipy.fft.irfftn(change, s=shape, overwrite_x=True)
         kept += seen
         return kept
 

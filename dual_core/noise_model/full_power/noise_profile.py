@@ -15,12 +15,14 @@ from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import StandardisedVolume
 
 NAMES = ("profile_amplitude", "profile_power", "profile_transfer", "profile_limits")
+GAIN = "profile_gain"  # not in models of dual 0.1, nor before Gs was trained
 WEIGHTING = "profile_weighting"  # only where a reconstruction weights structure by direction
 MEASURED = "measured"  # of the linear model that lies beside it
 # Coefficients over which one tomogram's power is compared with the domain's: it has few blocks.
 BLUR = (3.0, 1.5, 3.0)
 STRENGTH_RANGE = (0.25, 4.0)  # of one tomogram's power over the domain's
 WEAKEST_STRUCTURE = 0.3
+SHELLS = 16  # of the gain, from 0 to 0.5 cycles per voxel
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class NoiseProfile:
     weighting : the reconstruction's weighting A of structure by direction, on the grid of
         `transfer`, or None. What can be had from a tomogram is A v: a grand model is seen behind
         H and A, a denoised tomogram behind H alone.
+    gain : ``(SHELLS,)``, the linear part of Gs (`network_gain`), or None for 1.
     """
 
     amplitude: np.ndarray
@@ -49,6 +52,7 @@ class NoiseProfile:
     structure: float = 1.0
     measured: Optional[np.ndarray] = None
     weighting: Optional[np.ndarray] = None
+    gain: Optional[np.ndarray] = None
 
     @property
     def grid(self) -> Triple:
@@ -76,6 +80,13 @@ class NoiseProfile:
     def measured_on(self, shape: Triple) -> Optional[np.ndarray]:
         """What was measured on the half grid of a shape; None for all."""
         return None if self.measured is None else on_grid(self.measured, shape)
+
+    def gain_on(self, shape: Triple) -> Optional[np.ndarray]:
+        """The gain on the half grid of a shape; None for 1."""
+        if self.gain is None:
+            return None
+        centres = (np.arange(SHELLS) + 0.5) / (2 * SHELLS)
+        return np.interp(_frequency(shape), centres, self.gain).astype(np.float32)
 
     def with_power(self, power: np.ndarray) -> NoiseProfile:
         """The same with another N, of the same shape."""
@@ -121,6 +132,8 @@ def profile_to_arrays(profile: NoiseProfile) -> Dict[str, np.ndarray]:
     }
     if profile.weighting is not None:
         arrays[WEIGHTING] = np.ascontiguousarray(profile.weighting.astype(np.float16))
+    if profile.gain is not None:
+        arrays[GAIN] = profile.gain.astype(np.float32)
     return {**arrays, NAMES[3]: np.array(profile.limits, dtype=np.float32)}
 
 
@@ -132,13 +145,13 @@ def profile_of(tensors: Mapping[str, Any]) -> Optional[NoiseProfile]:
         np.asarray(tensors[name], dtype=np.float32) for name in NAMES
     )
     low, high = (float(value) for value in limits)
-    measured, weighting = (
+    measured, weighting, gain = (
         np.asarray(tensors[name], dtype=np.float32) if name in tensors else None
-        for name in (MEASURED, WEIGHTING)
+        for name in (MEASURED, WEIGHTING, GAIN)
     )
     return NoiseProfile(
         _mirrored(amplitude), _mirrored(power), transfer, (low, high),
-        measured=measured, weighting=weighting,
+        measured=measured, weighting=weighting, gain=gain,
     )
 
 
@@ -147,6 +160,18 @@ def symmetric(profile: NoiseProfile) -> NoiseProfile:
     found = profile_of(profile_to_arrays(profile))
     assert found is not None
     return replace(found, measured=profile.measured)
+
+
+def shells_of(shape: Triple) -> np.ndarray:
+    """The shell of each coefficient of a half grid, int; `SHELLS` for what is beyond them all."""
+    return np.minimum((_frequency(shape) * 2 * SHELLS).astype(np.intp), SHELLS)
+
+
+def _frequency(shape: Triple) -> np.ndarray:
+    """Cycles per voxel on the half grid of a shape."""
+    axes = [np.fft.fftfreq(side) for side in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
+    z, y, x = np.ix_(*axes)
+    return np.asarray(np.sqrt(z * z + y * y + x * x))
 
 
 def _mirrored(half: np.ndarray) -> np.ndarray:

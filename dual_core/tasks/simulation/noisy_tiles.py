@@ -183,7 +183,7 @@ class SimulationRunner(NetworkRunner):
             if isinstance(field, NoiseField):
                 # A copy, so that the rest of the tile is not kept.
                 return tile.core_start, result[tile.core_slices].copy()
-            structure = field.within_measured(result, block)[tile.core_slices]
+            structure = field.corrected(result, block)[tile.core_slices]
             return tile.core_start, field.added_to(structure, tile.core_start)
 
         with one_torch_thread() as threads:

@@ -7,6 +7,8 @@ from typing import Any, Dict, List, Optional
 import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
+from dual_scipion.protocols.forms.labels import define_box_param, define_labels_param
+
 BUILT_IN, PROJECT, FILES = range(3)
 BY_OCCUPANCY, BY_NUMBER = range(2)
 
@@ -24,6 +26,8 @@ AS_A_CELL = {"crowd": "40 mg/ml, as in a cell"}  # of others as many as the volu
 # Bounds that the engine has too.
 SMALLEST_RADIUS = 6
 MOST_CROWD = 400
+MOST_VARIATION = 3
+MOST_SOLVENT = 0.5
 MOST_STRUCTURES = 1_000_000
 SMALLEST_SIDE = 8
 NOT_NEGATIVE = params.GE(0, error="must be 0 or more")
@@ -209,6 +213,16 @@ def _define_crowd(group: Any) -> None:
         "for purified particles, which keep apart.",
     )
     group.addParam(
+        "variation",
+        params.FloatParam,
+        default=1.0,
+        validators=[params.Range(0.0, MOST_VARIATION, error=f"must be from 0 to {MOST_VARIATION}")],
+        expertLevel=LEVEL_ADVANCED,
+        label="Variation of each molecule",
+        help="How much copies of a molecule differ in density, sharpness and shape: 1 as particles "
+        "in ice do, 0 not at all, for example to compare with a single map.",
+    )
+    group.addParam(
         "bestEffort",
         params.BooleanParam,
         default=False,
@@ -248,6 +262,16 @@ def _define_other(group: Any) -> None:
             "it where those of your sample are of another size.",
         )
     group.addParam(
+        "solvent",
+        params.FloatParam,
+        default=0.0,
+        validators=[params.Range(0.0, MOST_SOLVENT, error=f"must be from 0 to {MOST_SOLVENT}")],
+        expertLevel=LEVEL_ADVANCED,
+        label="Fluctuation of the ice",
+        help="As part of the density of protein, 0.02 for example. To simulate with; leave 0 for "
+        "grand models to train with, since a model learns to show what they hold.",
+    )
+    group.addParam(
         "gold",
         params.IntParam,
         default=0,
@@ -276,31 +300,4 @@ def _define_seed(group: Any) -> None:
         label="Random seed",
         help="The same seed and settings give the same grand models. Take another one for a set to "
         "test with.",
-    )
-
-
-def define_labels_param(group: Any) -> None:
-    """What masks and positions show; *simulate tomograms* has this as well."""
-    group.addParam(
-        "everything",
-        params.BooleanParam,
-        default=False,
-        label="Label membranes, filaments, crowd and gold too?",
-        help="No: masks and positions show molecules only; the rest is background. Yes: all that "
-        "was placed has its class in the masks, and its centre among the positions; choose it to "
-        "segment membranes. DeepFinder wants classes 1, 2, ... without a gap, which *No* gives.",
-    )
-
-
-def define_box_param(group: Any) -> None:
-    """Box size of the positions."""
-    group.addParam(
-        "boxSize",
-        params.IntParam,
-        default=0,
-        validators=[NOT_NEGATIVE],
-        expertLevel=LEVEL_ADVANCED,
-        label="Box size (voxels)",
-        help="Of the output of positions; 0 takes twice the diameter of the heaviest molecule. It "
-        "can be changed when particles are extracted.",
     )

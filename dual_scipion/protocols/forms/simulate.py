@@ -8,7 +8,7 @@ import pyworkflow.protocol.params as params
 from pyworkflow.protocol.constants import LEVEL_ADVANCED
 
 from dual_scipion.constants import CONTRASTS
-from dual_scipion.protocols.forms.grand_models import define_box_param
+from dual_scipion.protocols.forms.labels import define_box_param
 from dual_scipion.protocols.forms.parts import add_noise_contrast
 
 # As the engine calls them, in the order of the choices in the form.
