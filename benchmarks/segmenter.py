@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Callable, List, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ CLASSES = ("background", "membrane", "large complexes", "small complexes", "gold
 # proteasome, ClpB, rubisco, p97, mitochondrial ribosome), and 240 kDa and less.
 LARGE, SMALL = (1, 2, 3, 4, 5, 13), (6, 7, 8, 9, 10, 11, 12)
 MEMBRANE, GOLD = 14, 15
+LARGE_KDA = 400.0  # between those
 HALO = 12
 
 
@@ -55,6 +56,27 @@ def five_classes(class_mask: np.ndarray) -> np.ndarray:
     table[MEMBRANE], table[GOLD] = 1, 4
     table[list(LARGE)], table[list(SMALL)] = 2, 3
     return table[np.rint(class_mask).astype(np.intp)]
+
+
+def classes_of_packed(class_mask: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:
+    """The classes of a cell of ``dual pack``, uint8; filaments and crowd are background.
+
+    Parameters
+    ----------
+    class_mask : of the cell.
+    record : what ``pack_N.yaml`` says of it.
+    """
+    table = np.zeros(256, np.uint8)
+    numbers = record["classes"]
+    table[numbers["membrane"]], table[numbers["gold"]] = 1, 4
+    for molecule in record["molecules"]:
+        table[numbers[molecule["name"]]] = 2 if molecule["mass_kDa"] >= LARGE_KDA else 3
+    return table[np.rint(class_mask).astype(np.intp)]
+
+
+def with_one_molecule(classes: np.ndarray) -> np.ndarray:
+    """The same with large and small complexes as one class."""
+    return np.where(classes == 3, np.uint8(2), classes)
 
 
 def standardised(tomogram: np.ndarray) -> np.ndarray:
