@@ -240,6 +240,22 @@ def test_what_a_network_puts_into_the_missing_wedge_is_left_out() -> None:
     assert profile_of({**profile_to_arrays(profile), "measured": measured}).measured is not None
 
 
+def test_gold_saturates_outside_of_the_missing_wedge() -> None:
+    shape = (32, 32, 32)
+    kz = np.fft.fftfreq(16)[:, None, None]
+    measured = np.broadcast_to((np.abs(kz) < 0.3).astype(np.float32), (16, 16, 9))
+    amplitude = np.ones((32, HEIGHT, 17), np.float32)
+    profile = NoiseProfile(amplitude, amplitude, EVERYTHING, (-9.0, 9.0), measured=measured)
+    seen = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    seen[14:18, 14:18, 14:18] = 60.0  # gold
+    found = SeenStructure(profile).corrected(seen.copy(), seen)
+    outside = np.abs(np.fft.fftfreq(32)) > 0.37
+    np.testing.assert_allclose(np.fft.rfftn(found)[outside], np.fft.rfftn(seen)[outside], atol=2e-2)
+    assert found.max() < 40.0, "what is left is cut when the noise is added"
+    far = found[:4] - seen[:4]
+    assert np.abs(far).max() < 3.0
+
+
 def test_a_grand_model_is_seen_weighted_and_a_denoised_tomogram_is_weighted_already() -> None:
     transfer = np.full((16, 16, 9), 0.5, np.float32)
     weighting = np.ones_like(transfer)

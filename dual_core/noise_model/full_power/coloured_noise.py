@@ -52,7 +52,8 @@ class SeenStructure:
         """What a network made of ``h * v``, without what it should not have changed.
 
         Neither what it has put into the missing wedge, where there is a hundredth of the noise, so
-        that the little that a network spills shows; nor what a filter does (`network_gain`).
+        that the little that a network spills shows; nor what a filter does (`network_gain`). What
+        goes beyond the values of the tomograms, gold and its fringes, saturates outside the wedge.
 
         Parameters
         ----------
@@ -70,6 +71,11 @@ class SeenStructure:
             change *= measured
         kept: np.ndarray = scipy.fft.irfftn(change, s=shape, overwrite_x=True)
         kept += seen
+        if measured is not None:
+            low, high = self.profile.limits
+            beyond = np.clip(kept, np.float32(low), np.float32(high)) - kept
+            if beyond.any():
+                kept += _through(beyond, measured)
         return kept
 
 
