@@ -11,7 +11,12 @@ import scipy.fft
 
 from dual_core.errors import DualError
 from dual_core.noise_model.calibration import LinearModel
-from dual_core.noise_model.full_power.coloured_noise import MARGIN, ColouredNoise, SeenStructure
+from dual_core.noise_model.full_power.coloured_noise import (
+    MARGIN,
+    ColouredNoise,
+    SeenStructure,
+    normal_scores,
+)
 from dual_core.noise_model.full_power.fitting import measure_noise_profile
 from dual_core.noise_model.full_power.noise_profile import (
     NoiseProfile,
@@ -238,6 +243,18 @@ def test_what_a_network_puts_into_the_missing_wedge_is_left_out() -> None:
     everything = ColouredNoise(NoiseField(np.array([-1.0, 1.0]), 3), ray_profile())
     assert everything.corrected(made, seen) is made
     assert profile_of({**profile_to_arrays(profile), "measured": measured}).measured is not None
+
+
+def test_noise_is_normal_whatever_gn_has_learned() -> None:
+    random = np.random.default_rng(0)
+    heavy = random.standard_t(3, 4096)  # kurtosis far above 3
+    white = np.ones((32, HEIGHT, 17), np.float32)
+    profile = NoiseProfile(white, white, EVERYTHING, (-99.0, 99.0))
+    noise = ColouredNoise(NoiseField(heavy, 3), profile).read((0, 0, 0), (48, 48, 48))
+    assert noise.std() == pytest.approx(1.0, rel=0.02) and abs(noise.mean()) < 0.02
+    assert float(np.mean((noise / noise.std()) ** 4)) == pytest.approx(3.0, abs=0.1)
+    scores = normal_scores(heavy)
+    assert (np.argsort(scores) == np.argsort(heavy)).all(), "the order is Gn's"
 
 
 def test_gold_saturates_outside_of_the_missing_wedge() -> None:
