@@ -17,7 +17,7 @@ from dual_core.noise_model.full_power.coloured_noise import (
     SeenStructure,
     normal_scores,
 )
-from dual_core.noise_model.full_power.fitting import measure_noise_profile
+from dual_core.noise_model.full_power.fitting import measure_noise_profile, rounding_power
 from dual_core.noise_model.full_power.noise_profile import (
     NoiseProfile,
     profile_of,
@@ -255,6 +255,16 @@ def test_noise_is_normal_whatever_gn_has_learned() -> None:
     assert float(np.mean((noise / noise.std()) ** 4)) == pytest.approx(3.0, abs=0.1)
     scores = normal_scores(heavy)
     assert (np.argsort(scores) == np.argsort(heavy)).all(), "the order is Gn's"
+
+
+def test_what_was_rounded_away_is_not_noise() -> None:
+    random = np.random.default_rng(0)
+    values = (7.0 + 5.0 * random.standard_normal((40, 40, 40))).astype(np.float32)
+    rounded = np.rint(values)
+    away = float(np.var(rounded - values)) / 5.0**2
+    whole = [StandardisedVolume(ArrayVolume(rounded, 10.0), 7.0, -5.0)]
+    assert rounding_power(whole) == pytest.approx(away, rel=0.05)
+    assert rounding_power([StandardisedVolume(ArrayVolume(values, 10.0), 7.0, 5.0)]) == 0.0
 
 
 def test_gold_saturates_outside_of_the_missing_wedge() -> None:
