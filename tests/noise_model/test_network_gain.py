@@ -27,6 +27,8 @@ EVERYTHING = np.ones((16, 16, 9), np.float32)  # a transfer that changes nothing
 class Fainter(torch.nn.Module):
     """A network that is a filter for small values, and saturates large ones."""
 
+    multiple = 16
+
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = torch.nn.Parameter(torch.tensor(factor))

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.fft
 import torch
 
+from dual_core.networks.generators import UNet
 from dual_core.noise_model.full_power.coloured_noise import MARGIN, SeenStructure
 from dual_core.noise_model.full_power.noise_profile import SHELLS, NoiseProfile, shells_of
 from dual_core.noise_model.tapered_power import on_grid, taper
@@ -27,7 +28,7 @@ FAINT = 1e-6  # of the power of a block: nothing to measure a gain on
 
 
 def network_gain(
-    network: torch.nn.Module,
+    network: UNet,
     clean: Sequence[StandardisedVolume],
     profile: NoiseProfile,
     seed: int,
@@ -45,7 +46,8 @@ def network_gain(
     seed : of the blocks that are drawn.
     """
     generator = np.random.default_rng(seed)
-    side = min(SIDE, *(n for entry in clean for n in entry.volume.shape)) // 8 * 8
+    side = min(SIDE, *(n for entry in clean for n in entry.volume.shape))
+    side -= side % network.multiple
     size = as_triple((side,) * 3)
     shells = shells_of(size)
     if profile.measured is not None:
@@ -64,7 +66,7 @@ def network_gain(
     return np.clip(medians, SMALLEST, LARGEST).astype(np.float32)
 
 
-def _made_by(network: torch.nn.Module, seen: np.ndarray) -> np.ndarray:
+def _made_by(network: UNet, seen: np.ndarray) -> np.ndarray:
     device = next(network.parameters()).device
     with torch.no_grad():
         made = network(torch.from_numpy(seen)[None, None].to(device))
