@@ -5,9 +5,9 @@
 ``dual project`` makes tomograms of four kinds (signal-to-noise ratio 0.3 or 1, defocus 3 or 6 um)
 from cells of ``shrec_cells.py``, and one model is trained on one of each (``quick``). Then one
 grand model, that none of them shows, is simulated with the noise of each of twelve tomograms, of
-which the model has seen four. Every copy is compared with all twelve: rms of the log radial power
-and of the log power by direction. Right is a copy whose nearest kind, in the mean over its
-tomograms, is that of its source. Writes table.md.
+which the model has seen four. Every copy is compared with all twelve: rms difference of the log
+power by shell and direction about the tilt axis. Right is a copy whose nearest kind, in the mean
+over its tomograms, is that of its source. Writes table.md.
 """
 
 from __future__ import annotations
@@ -17,27 +17,36 @@ from pathlib import Path
 from typing import Dict, List
 
 import numpy as np
-from common import DATA, ROOT, circumstances, dual
+from common import ROOT, circumstances, dual
 
-from dual_core.evaluation.realism.examine import (
-    Portrait,
-    RealismConfig,
-    choose_blocks,
-    compare,
-    portrait,
-)
+from dual_core.evaluation.realism.examine import block_power
+from dual_core.volumes.geometry import frequency_axes, frequency_radius
 from dual_core.volumes.reading import open_volume
 
 KINDS = {(snr, defocus): f"snr {snr:g}, {defocus:g} um" for snr in (0.3, 1.0)
          for defocus in (3.0, 6.0)}
 EACH = 3
-RANGE = (-60.0, 60.0)
+CLEAN, SIMULATED = range(12, 16), 16  # numbers of the cells, beside those of the tomograms
+SIDE, SHELLS, SECTORS, MOST_DEG = 64, 16, 6, 52.0
+MOST_DEVIATIONS = 8.0  # gold beyond them is cut
 
 
-def portrait_of(path: Path, config: RealismConfig) -> Portrait:
-    """Of a tomogram whose density is dark."""
-    volume = -open_volume(path, require_voxel_size=False).load()
-    return portrait([((volume - volume.mean()) / volume.std()).astype(np.float32)], config)
+def log_power(path: Path) -> np.ndarray:
+    """Log power of a tomogram by shell and direction about the tilt axis, where it was measured."""
+    volume = open_volume(path, require_voxel_size=False).load()
+    volume = np.clip((volume - volume.mean()) / volume.std(), -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    power = block_power(volume.astype(np.float32), SIDE)
+    beam, _, x = frequency_axes(power.shape)
+    radius = frequency_radius(power.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        angle = np.nan_to_num(np.degrees(np.arctan(beam / x)), nan=90.0) + np.zeros(power.shape)
+    inside = (np.abs(angle) < MOST_DEG) & (radius > 1.5 / SIDE) & (radius <= 0.5)
+    shell = np.minimum(radius * 2 * SHELLS, SHELLS - 1).astype(int)
+    sector = ((angle + MOST_DEG) / (2 * MOST_DEG) * SECTORS).astype(int)
+    place = (shell * SECTORS + sector)[inside]
+    number = np.bincount(place, minlength=SHELLS * SECTORS)
+    total = np.bincount(place, power[inside], minlength=SHELLS * SECTORS)
+    return np.log(total[number > 0] / number[number > 0])
 
 
 def tomograms(args: argparse.Namespace) -> Dict[str, List[Path]]:
@@ -59,7 +68,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=DATA / "shrec_like")
     parser.add_argument("--cells", type=Path, required=True, help="folder of shrec_cells.py")
     output = ROOT / "benchmarks" / "output" / "noise_codes"
     parser.add_argument("--output", type=Path, default=output)
@@ -71,28 +79,24 @@ def main() -> None:
     made = tomograms(args)
     run = args.output / "model"
     if not (run / "model.safetensors").exists():
-        clean = [args.data / f"grand_{number}.mrc" for number in range(4, 8)]
+        clean = [args.cells / f"grand_model_{number}.mrc" for number in CLEAN]
         dual(["train", "--noisy", *(paths[0] for paths in made.values()), "--clean", *clean,
               "--output", run, "--preset", args.preset], args.threads)
     sources = [path for paths in made.values() for path in paths]
     copies = args.output / "copies"
-    dual(["simulate", "--model", run, args.data / "grand_8.mrc", "--output", copies, "--copies",
-          len(sources), "--noise-from", *sources, "--contrast", "bright", "--output-contrast",
-          "dark", "--resume"], args.threads)
-    shape = open_volume(sources[0], require_voxel_size=False).shape
-    config = choose_blocks([shape], RANGE, "y")
-    real = {name: [portrait_of(path, config) for path in paths] for name, paths in made.items()}
+    dual(["simulate", "--model", run, args.cells / f"grand_model_{SIMULATED}.mrc", "--output",
+          copies, "--copies", len(sources), "--noise-from", *sources, "--contrast", "bright",
+          "--output-contrast", "dark", "--resume"], args.threads)
+    real = {name: [log_power(path) for path in paths] for name, paths in made.items()}
     lines = ["| noise from | seen in training | " + " | ".join(real) + " | nearest |",
              "|---" * (len(real) + 3) + "|"]
     right = 0
     for number, source in enumerate(sources):
-        copy = portrait_of(copies / f"grand_8_simulated_{number + 1:02d}.mrc", config)
+        name = f"grand_model_{SIMULATED}_simulated_{number + 1:02d}.mrc"
+        copy = log_power(copies / name)
         away = {
-            name: float(np.mean([
-                score.radial_log_rms + score.angular_rms
-                for score in (compare(one, copy) for one in portraits)
-            ]))
-            for name, portraits in real.items()
+            kind: float(np.mean([np.sqrt(np.mean((copy - one) ** 2)) for one in powers]))
+            for kind, powers in real.items()
         }
         own = next(name for name, paths in made.items() if source in paths)
         nearest = min(away, key=lambda name: away[name])
