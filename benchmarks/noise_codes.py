@@ -5,9 +5,10 @@
 ``dual project`` makes tomograms of four kinds (signal-to-noise ratio 0.3 or 1, defocus 3 or 6 um)
 from cells of ``shrec_cells.py``, and one model is trained on one of each (``quick``). Then one
 grand model, that none of them shows, is simulated with the noise of each of twelve tomograms, of
-which the model has seen four. Every copy is compared with all twelve: rms difference of the log
-power by shell and direction about the tilt axis. Right is a copy whose nearest kind, in the mean
-over its tomograms, is that of its source. Writes table.md.
+which the model has seen four. Every copy is compared with all twelve: rms difference of the mean
+log power of blocks (of a typical block: gold is in few) by shell and direction about the tilt axis.
+Right is a copy whose nearest kind, in the mean over its tomograms, is that of its source. Writes
+table.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from common import ROOT, circumstances, dual
 
 from dual_core.evaluation.realism.examine import block_power
-from dual_core.volumes.geometry import frequency_axes, frequency_radius
+from dual_core.volumes.geometry import frequency_axes, frequency_radius, half_overlapping
 from dual_core.volumes.reading import open_volume
 
 KINDS = {(snr, defocus): f"snr {snr:g}, {defocus:g} um" for snr in (0.3, 1.0)
@@ -28,14 +29,18 @@ KINDS = {(snr, defocus): f"snr {snr:g}, {defocus:g} um" for snr in (0.3, 1.0)
 EACH = 3
 CLEAN, SIMULATED = range(12, 16), 16  # numbers of the cells, beside those of the tomograms
 SIDE, SHELLS, SECTORS, MOST_DEG = 64, 16, 6, 52.0
-MOST_DEVIATIONS = 8.0  # gold beyond them is cut
+TINY = 1e-12
 
 
 def log_power(path: Path) -> np.ndarray:
-    """Log power of a tomogram by shell and direction about the tilt axis, where it was measured."""
+    """Log power of a typical block by shell and direction about the tilt axis, where measured."""
     volume = open_volume(path, require_voxel_size=False).load()
-    volume = np.clip((volume - volume.mean()) / volume.std(), -MOST_DEVIATIONS, MOST_DEVIATIONS)
-    power = block_power(volume.astype(np.float32), SIDE)
+    volume = ((volume - volume.mean()) / volume.std()).astype(np.float32)
+    blocks = (
+        volume[tuple(slice(at, at + SIDE) for at in start)]
+        for start in half_overlapping(volume.shape, (SIDE, SIDE, SIDE))
+    )
+    power = np.exp(np.mean([np.log(block_power(block, SIDE) + TINY) for block in blocks], axis=0))
     beam, _, x = frequency_axes(power.shape)
     radius = frequency_radius(power.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
