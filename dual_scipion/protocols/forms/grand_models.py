@@ -219,8 +219,8 @@ def _define_crowd(group: Any) -> None:
         validators=[params.Range(0.0, MOST_VARIATION, error=f"must be from 0 to {MOST_VARIATION}")],
         expertLevel=LEVEL_ADVANCED,
         label="Variation of each molecule",
-        help="How much copies of a molecule differ in density, sharpness and shape: 1 as particles "
-        "in ice do, 0 not at all, for example to compare with a single map.",
+        help="How much copies of a molecule differ in density, sharpness and shape, in times of the "
+        "usual: 1 as particles in ice do, 0 not at all, for example to compare with a single map.",
     )
     group.addParam(
         "bestEffort",
@@ -268,8 +268,8 @@ def _define_other(group: Any) -> None:
         validators=[params.Range(0.0, MOST_SOLVENT, error=f"must be from 0 to {MOST_SOLVENT}")],
         expertLevel=LEVEL_ADVANCED,
         label="Fluctuation of the ice",
-        help="As part of the density of protein, 0.02 for example. To simulate with; leave 0 for "
-        "grand models to train with, since a model learns to show what they hold.",
+        help="Deviation of the ice's density, so many times that of protein, 0.02 for example. To "
+        "simulate with; leave 0 for grand models to train with, since a model learns to show them.",
     )
     group.addParam(
         "gold",
