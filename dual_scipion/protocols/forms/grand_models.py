@@ -219,7 +219,7 @@ def _define_crowd(group: Any) -> None:
         validators=[params.Range(0.0, MOST_VARIATION, error=f"must be from 0 to {MOST_VARIATION}")],
         expertLevel=LEVEL_ADVANCED,
         label="Variation of each molecule",
-        help="How much copies of a molecule differ in density, sharpness and shape, in times of the "
+        help="How much copies of a molecule differ in density, sharpness and shape, in times the "
         "usual: 1 as particles in ice do, 0 not at all, for example to compare with a single map.",
     )
     group.addParam(
