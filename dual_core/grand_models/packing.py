@@ -24,6 +24,8 @@ _BATCHES = (32, 256, 2048, 16384)
 _PROBES = 24
 # Orientations tried before a molecule counts as not placeable.
 _ORIENTATIONS = 4
+# Voxels of a molecule that are looked up at once.
+_AT_ONCE = 1 << 19
 # Orientations drawn until one fits into a thin sample.
 _FITTING_ORIENTATIONS = 40
 
@@ -81,17 +83,29 @@ class Rotator:
                 self._coefficients, to_file, offset=np.array(molecule.centre) - to_file @ middle,
                 output_shape=(side,) * 3, order=3, mode="constant", prefilter=False)
         else:
-            from_middle = np.indices((side,) * 3).reshape(3, -1) - middle[:, None]
-            points_A = as_zyx(orientation).T @ from_middle * self._voxel_size_A
-            looked_up = variant.moved(points_A, self._radius_A) / molecule.voxel_size_A
-            box = ndimage.map_coordinates(
-                self._coefficients, looked_up + np.array(molecule.centre)[:, None], order=3,
-                mode="constant", prefilter=False).reshape((side,) * 3)
+            box = self._deformed(orientation, middle, variant)
             box = variant.blurred(box, self._voxel_size_A)
         np.clip(box, 0.0, None, out=box)
         # Sampling on a coarse grid changes the sum by a fraction of a per cent.
         box *= molecule.mass_kDa * 1000.0 / (float(box.sum()) * self._voxel_size_A ** 3)
         return np.asarray(box)
+
+    def _deformed(self, orientation: np.ndarray, middle: np.ndarray,
+                  variant: Variant) -> np.ndarray:
+        """The map of a variant, section by section: coordinates take much memory."""
+        molecule, side = self.molecule, 2 * self._half + 1
+        box = np.empty((side,) * 3)
+        sections = max(1, _AT_ONCE // side ** 2)
+        for first in range(0, side, sections):
+            part = box[first:first + sections]
+            from_middle = np.indices(part.shape).reshape(3, -1) - middle[:, None]
+            from_middle[0] += first
+            points_A = as_zyx(orientation).T @ from_middle * self._voxel_size_A
+            looked_up = variant.moved(points_A, self._radius_A) / molecule.voxel_size_A
+            part[...] = ndimage.map_coordinates(
+                self._coefficients, looked_up + np.array(molecule.centre)[:, None], order=3,
+                mode="constant", prefilter=False).reshape(part.shape)
+        return box
 
     def piece(self, orientation: np.ndarray, shift: Tuple[float, float, float],
               variant: Optional[Variant] = None) -> Piece:
