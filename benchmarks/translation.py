@@ -27,19 +27,13 @@ from typing import Any, Dict, List, Sequence
 import numpy as np
 import torch
 from common import DATA, ROOT, circumstances, dual
+from segmentation import load
 from segmenter import CLASSES, SegmenterConfig, dice, five_classes, segment, standardised, train
-
-from dual_core.volumes.reading import open_volume
 
 LABELLED, TESTED, UNLABELLED = range(4, 8), 9, range(4)
 SOURCE: Sequence[object] = ("--defocus", 3.6, "--snr", 0.6)
 TARGET: Sequence[object] = ("--defocus", 6.0, "--snr", 0.25, "--tilt-range", -54, 54, 3)
 ROWS = ("source", "translated", "simulated", "target")
-
-
-def load(path: Path) -> np.ndarray:
-    """A whole volume."""
-    return open_volume(path, require_voxel_size=False).load()
 
 
 class Experiment:

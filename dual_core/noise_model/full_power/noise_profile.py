@@ -10,7 +10,7 @@ import scipy.fft
 from scipy.ndimage import gaussian_filter
 
 from dual_core.noise_model.full_power.whole_blocks import HEIGHT, kernel_on, typical_power
-from dual_core.noise_model.tapered_power import on_grid
+from dual_core.noise_model.tapered_power import half_grid_frequency, on_grid
 from dual_core.volumes.interface import Triple
 from dual_core.volumes.patches import StandardisedVolume
 
@@ -86,7 +86,7 @@ class NoiseProfile:
         if self.gain is None:
             return None
         centres = (np.arange(SHELLS) + 0.5) / (2 * SHELLS)
-        return np.interp(_frequency(shape), centres, self.gain).astype(np.float32)
+        return np.interp(half_grid_frequency(shape), centres, self.gain).astype(np.float32)
 
     def with_power(self, power: np.ndarray) -> NoiseProfile:
         """The same with another N, of the same shape."""
@@ -164,14 +164,7 @@ def symmetric(profile: NoiseProfile) -> NoiseProfile:
 
 def shells_of(shape: Triple) -> np.ndarray:
     """The shell of each coefficient of a half grid, int; `SHELLS` for what is beyond them all."""
-    return np.minimum((_frequency(shape) * 2 * SHELLS).astype(np.intp), SHELLS)
-
-
-def _frequency(shape: Triple) -> np.ndarray:
-    """Cycles per voxel on the half grid of a shape."""
-    axes = [np.fft.fftfreq(side) for side in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
-    z, y, x = np.ix_(*axes)
-    return np.asarray(np.sqrt(z * z + y * y + x * x))
+    return np.minimum((half_grid_frequency(shape) * 2 * SHELLS).astype(np.intp), SHELLS)
 
 
 def _mirrored(half: np.ndarray) -> np.ndarray:
