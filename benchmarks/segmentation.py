@@ -78,7 +78,6 @@ def examples(args: argparse.Namespace, which: str) -> List[Pair]:
     if which == "real":
         tomogram = load(args.data / f"tomo_{LABELLED}.mrc")
         return [(standardised(tomogram), labels_of(args, LABELLED))]
-    labels = {number: labels_of(args, number) for number in SIMULATED}
     if which == "white":
         noise = 1 / np.sqrt(signal_to_noise(args))
         rng = np.random.default_rng(0)
@@ -87,12 +86,12 @@ def examples(args: argparse.Namespace, which: str) -> List[Pair]:
             grand = load(args.data / f"grand_{number}.mrc")
             signal = -(grand - grand.mean()) / grand.std()
             noisy = signal + noise * rng.standard_normal(grand.shape, dtype=np.float32)
-            pairs.append((standardised(noisy), labels[number]))
+            pairs.append((standardised(noisy), labels_of(args, number)))
         return pairs
     pairs = []
     if which != "cells":
         grands = [args.data / f"grand_{number}.mrc" for number in SIMULATED]
-        pairs += simulated(args, grands, list(labels.values()))
+        pairs += simulated(args, grands, [labels_of(args, number) for number in SIMULATED])
     if which != "dual":
         grands = packed_cells(args)
         pairs += simulated(args, grands, [classes_of(path) for path in grands])
